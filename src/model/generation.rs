@@ -1,0 +1,54 @@
+//! Generations and slots.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ContainerName, HostName};
+
+/// A deployment-wide number, one for each applied plan, never reused; larger is younger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(NonZeroU64);
+
+impl Generation {
+    /// The first generation of a deployment.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+
+    /// Returns the generation with this number; zero is none.
+    pub fn new(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
+    /// Returns the number.
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Returns the next younger generation.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// "Container X on host Y": at most one container is active in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Slot {
+    /// The engine it lives on.
+    pub host: HostName,
+    /// The container's name within the deployment.
+    pub container: ContainerName,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.container)
+    }
+}

@@ -1,0 +1,145 @@
+//! A snapshot of all hosts at one moment: plain values.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeploymentName, HostName, ImageId, Labels};
+
+/// An engine's id of a container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ContainerId(pub String);
+
+impl ContainerId {
+    /// Returns the first twelve digits.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the engine says a container is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerState {
+    /// Made, never started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Dying and coming back by its restart policy.
+    Restarting,
+    /// Being removed.
+    Removing,
+    /// Ran and ended.
+    Exited,
+    /// Could not be cleaned up by the engine.
+    Dead,
+}
+
+/// The engine's own health verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// No check is defined.
+    None,
+    /// Started, not checked yet.
+    Starting,
+    /// Last check passed.
+    Healthy,
+    /// The last checks failed.
+    Unhealthy,
+}
+
+/// One container of this deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedContainer {
+    /// Engine id.
+    pub id: ContainerId,
+    /// Engine name, without the leading slash.
+    pub name: String,
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
+    /// The parsed labels, where it is a slot's container.
+    pub slot_labels: Option<Labels>,
+    /// Engine state.
+    pub state: ContainerState,
+    /// Engine health.
+    pub health: Health,
+    /// Exit code, once it has ended.
+    pub exit_code: Option<i64>,
+    /// The engine's own error text, e.g. when the start failed.
+    pub error: Option<String>,
+    /// Killed by the kernel for memory.
+    pub oom_killed: bool,
+    /// Times the engine restarted it.
+    pub restart_count: u64,
+    /// Image id it was created from.
+    pub image: ImageId,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; empty if never.
+    pub started_at: String,
+    /// RFC 3339; empty if never.
+    pub finished_at: String,
+}
+
+/// One volume of this deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedVolume {
+    /// Engine name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One image, by tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedImage {
+    /// Content address.
+    pub id: ImageId,
+    /// All tags.
+    pub tags: Vec<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Bytes, shared layers included.
+    pub size: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// Registry digests (`name@sha256:...`).
+    pub repo_digests: Vec<String>,
+    /// Layer digests, bottom first.
+    pub layers: Vec<String>,
+}
+
+/// What one host runs of this deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedHost {
+    /// Containers with this deployment's label, by name.
+    pub containers: Vec<ObservedContainer>,
+    /// Volumes with this deployment's label, by name.
+    pub volumes: Vec<ObservedVolume>,
+    /// Ids of all images present.
+    pub images: Vec<ImageId>,
+}
+
+/// All hosts at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Whose.
+    pub deployment: DeploymentName,
+    /// RFC 3339.
+    pub taken_at: String,
+    /// By host.
+    pub hosts: BTreeMap<HostName, ObservedHost>,
+    /// The youngest generation known from labels and the ledger.
+    pub last_generation: u64,
+}

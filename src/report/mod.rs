@@ -1,0 +1,7 @@
+//! What the effects tell about themselves: one event type, several listeners.
+//!
+//! Nothing below `cli` prints. Effects call [`Reporter::on`]; listeners decide what a person or a script sees.
+
+pub mod event;
+
+pub use event::{Event, Reporter, Silent};

@@ -26,5 +26,5 @@ pub use observed::{
     ContainerId, ContainerState, Health, Observed, ObservedContainer, ObservedHost, ObservedImage,
     ObservedVolume,
 };
-pub use secret::Secret;
+pub use secret::{Secret, SecretKind};
 pub use spec::{ContainerSpec, FileSpec, Role, SpecHash};

@@ -2,7 +2,23 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+/// What a generated secret looks like. Existing values are never checked against it: an operator may set their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretKind {
+    /// 40 letters and digits: nothing that a shell, a URL, an INI file or SQL would read as its own.
+    Password,
+    /// 32 hex digits.
+    Hex32,
+    /// 32 random bytes in URL-safe base64, as `cryptography.fernet` wants them.
+    FernetKey,
+    /// A random (version 4) UUID.
+    Uuid,
+}
 
 /// Text whose `Debug` and `Display` are redacted and which does not serialize.
 ///

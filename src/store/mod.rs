@@ -1,1 +1,8 @@
-//! (to be written)
+//! What Mastic keeps on the operator's machine: secrets, certificates, the journal.
+//!
+//! Everything here is written atomically and readable by its owner only.
+
+pub mod files;
+pub mod redact;
+pub mod secrets;
+pub mod tls;

@@ -23,8 +23,8 @@ pub use name::{
     ServiceName, SetName, TaskPhase, VolumeName,
 };
 pub use observed::{
-    ContainerId, ContainerState, Health, Observed, ObservedContainer, ObservedHost, ObservedImage,
-    ObservedVolume,
+    ContainerId, ContainerState, Health, LedgerSummary, Observed, ObservedContainer, ObservedHost,
+    ObservedImage, ObservedVolume,
 };
 pub use secret::{Secret, SecretKind};
-pub use spec::{ContainerSpec, FileSpec, Role, SpecHash};
+pub use spec::{ContainerSpec, FileSpec, Role, SpecHash, SpecRecord};

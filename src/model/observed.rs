@@ -142,4 +142,18 @@ pub struct Observed {
     pub hosts: BTreeMap<HostName, ObservedHost>,
     /// The youngest generation known from labels and the ledger.
     pub last_generation: u64,
+    /// What the ledger says of its youngest generation; none where there is no ledger (yet).
+    pub ledger: Option<LedgerSummary>,
+}
+
+/// What a plan needs to know of the youngest generation's record (`store::ledger` reads it).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerSummary {
+    /// Its number.
+    pub number: u64,
+    /// Whether its run came to an end and did what it planned. When not, containers that are still starting are
+    /// unproven, since nobody waited for them.
+    pub finished: bool,
+    /// Digest of the identity that was last registered in Keystone.
+    pub identity: Option<String>,
 }

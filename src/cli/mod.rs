@@ -1,1 +1,5 @@
-//! (to be written)
+//! The command line: parses, calls the effects, tells the result.
+
+pub mod args;
+pub mod exit;
+pub mod printer;

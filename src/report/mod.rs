@@ -3,5 +3,8 @@
 //! Nothing below `cli` prints. Effects call [`Reporter::on`]; listeners decide what a person or a script sees.
 
 pub mod event;
+pub mod json;
+pub mod live;
+pub mod plain;
 
-pub use event::{Event, Reporter, Silent};
+pub use event::{Event, Outcome, Reporter, Silent};

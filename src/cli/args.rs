@@ -1,0 +1,423 @@
+//! The command line. `docs/reference/commands.md` is generated from this file.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Exit codes, shown at the end of every help text and in `docs/reference/exit-codes.md`.
+pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 error; 2 changes are pending (plan, status --drift); \
+3 a yes is needed; 4 another run holds the lock; 5 the plan is stale; 6 failed and undone; 64 usage; 130 interrupted.";
+
+/// Builds, deploys, upgrades and rolls back an OpenStack cloud in containers.
+#[derive(Debug, Parser)]
+#[command(name = "mastic", version, about, after_help = EXIT_CODES, propagate_version = true, max_term_width = 110)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Profile: a file, or the name of a built-in one (see `mastic init --list`)
+    ///
+    /// Without it `mastic.yaml` in the current folder is taken if there is one, else the built-in `all-in-one`.
+    #[arg(short, long, global = true, env = "MASTIC_PROFILE", value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
+    pub profile: Option<String>,
+    /// Where secrets, certificates, client files and journals lie
+    ///
+    /// Default: /var/lib/mastic/DEPLOYMENT for root, else $XDG_STATE_HOME/mastic/DEPLOYMENT.
+    #[arg(long, global = true, env = "MASTIC_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<PathBuf>,
+    /// A further folder with `templates/` and `images/`; later ones win
+    #[arg(long, global = true, value_name = "DIR", action = ArgAction::Append, value_hint = ValueHint::DirPath)]
+    pub library: Vec<PathBuf>,
+    /// Print the result as JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: output of builds and tasks, every step
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Live progress on a terminal, plain lines elsewhere
+    #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, value_name = "WHEN")]
+    pub progress: ProgressMode,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// Live on a terminal, else plain.
+    Auto,
+    /// Live.
+    Live,
+    /// One line per event.
+    Plain,
+    /// One JSON object per event, on standard error.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// Which part of the deployment.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Selection {
+    /// Only this container set (repeatable)
+    #[arg(long = "set", value_name = "SET", action = ArgAction::Append)]
+    pub sets: Vec<String>,
+    /// Only this service (repeatable)
+    #[arg(long = "service", value_name = "SERVICE", action = ArgAction::Append)]
+    pub services: Vec<String>,
+}
+
+/// Consent.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Consent {
+    /// Do not ask; hazards still need --accept
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Accept a hazard by its name, as `plan` shows it (repeatable)
+    #[arg(long, value_name = "HAZARD", action = ArgAction::Append)]
+    pub accept: Vec<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Engine, images, deployment, check: everything, from a fresh machine to a token
+    Up(UpArgs),
+    /// Install, start and verify a Docker engine on this host
+    Bootstrap(BootstrapArgs),
+    /// Write a commented profile to start from
+    Init(InitArgs),
+    /// Check the profile, services, templates and overrides; report every mistake at once
+    Validate,
+    /// Check that the hosts can run what the profile asks for
+    Prechecks,
+    /// Render every config file, secrets masked
+    #[command(visible_alias = "genconfig")]
+    Render(RenderArgs),
+    /// Build the images
+    Build(BuildArgs),
+    /// Pull the images from the registry that the profile names
+    Pull,
+    /// List images, or what is installed in one
+    Images(ImagesArgs),
+    /// Show what `deploy` would do, and why
+    #[command(after_help = "Exit codes: 0 nothing to do; 2 there are changes; 1 error.")]
+    Plan(PlanArgs),
+    /// Make the cloud what the profile says
+    #[command(visible_alias = "reconfigure")]
+    Deploy(DeployArgs),
+    /// Show sets, services, containers, health, generation
+    Status(StatusArgs),
+    /// List the generations of this deployment
+    History,
+    /// Show logs of one or more containers
+    Logs(LogsArgs),
+    /// Run a program in a container
+    Exec(ExecArgs),
+    /// Run every container's health check now, and ask the cloud for a token
+    Check(CheckArgs),
+    /// Stop containers, in reverse order
+    Stop(StopArgs),
+    /// Start stopped containers, in order
+    Start(StopArgs),
+    /// The secrets file
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
+    /// Write clouds.yaml and openrc again
+    PostDeploy,
+    /// Release a lock that a dead run left
+    Unlock(UnlockArgs),
+    /// Run the OpenStack client in the toolbox
+    #[command(disable_help_flag = true)]
+    Openstack(OpenstackArgs),
+    /// Show a value of the profile and where it comes from
+    Explain(ExplainArgs),
+    /// List everything beyond an unprivileged container, with its reason
+    Privileges,
+    /// Remove what this deployment made; data only when its volumes are named
+    Destroy(DestroyArgs),
+    /// Print the JSON schema of a document
+    Schema(SchemaArgs),
+    /// Print a completion script
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one per command
+    Man(ManArgs),
+}
+
+/// `up`
+#[derive(Clone, Debug, Args)]
+pub struct UpArgs {
+    /// What is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+    /// Do not install or start an engine
+    #[arg(long)]
+    pub no_bootstrap: bool,
+    /// Do not build; use the images that are there
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// `bootstrap`
+#[derive(Clone, Debug, Args)]
+pub struct BootstrapArgs {
+    /// Only say what is missing
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `init`
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// Where to write it; `-` for standard output
+    #[arg(default_value = "mastic.yaml", value_hint = ValueHint::FilePath)]
+    pub file: String,
+    /// Which built-in profile to start from
+    #[arg(long, default_value = "all-in-one")]
+    pub from: String,
+    /// List the built-in profiles
+    #[arg(long)]
+    pub list: bool,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `render`
+#[derive(Clone, Debug, Args)]
+pub struct RenderArgs {
+    /// Only these services or containers
+    pub names: Vec<String>,
+    /// Write the files below this folder, one folder per container, secrets masked, instead of printing
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: Option<PathBuf>,
+    /// Show the secrets: files are written 0600
+    #[arg(long, requires = "output")]
+    pub reveal: bool,
+}
+
+/// `build`
+#[derive(Clone, Debug, Args)]
+pub struct BuildArgs {
+    /// Only this image, and what it is built from (repeatable)
+    #[arg(long, value_name = "IMAGE", action = ArgAction::Append)]
+    pub only: Vec<String>,
+    /// Say what would be built and why
+    #[arg(long)]
+    pub plan: bool,
+    /// Forget cached layers
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Build every image of the library, not only those the profile needs
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `images`
+#[derive(Clone, Debug, Args)]
+pub struct ImagesArgs {
+    /// Print what is installed in this image, and from where
+    #[arg(long, value_name = "IMAGE")]
+    pub sbom: Option<String>,
+}
+
+/// `plan`
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// Which part.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Show every step with its dependencies
+    #[arg(long)]
+    pub steps: bool,
+    /// Write the plan for `deploy --plan`
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// `deploy`
+#[derive(Clone, Debug, Args)]
+pub struct DeployArgs {
+    /// Which part.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// What is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+    /// Carry out exactly this plan, or refuse when it is stale
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sets", "services"])]
+    pub plan: Option<PathBuf>,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// `status`
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Which part.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Compare with the profile; exit 2 when the cloud differs
+    #[arg(long)]
+    pub drift: bool,
+}
+
+/// `logs`
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// Containers or services; all without
+    pub names: Vec<String>,
+    /// Go on as lines come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last N lines of each
+    #[arg(short = 'n', long, value_name = "N")]
+    pub tail: Option<u64>,
+    /// From: a time (RFC 3339) or an age (`10m`, `2h`)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// To: a time (RFC 3339) or an age
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Show the engine's times
+    #[arg(short, long)]
+    pub timestamps: bool,
+}
+
+/// `exec`
+#[derive(Clone, Debug, Args)]
+pub struct ExecArgs {
+    /// Which container
+    pub container: String,
+    /// As whom: `uid:gid` or a user of the image
+    #[arg(short, long)]
+    pub user: Option<String>,
+    /// Program and arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// `check`
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Which part.
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+/// `stop`, `start`
+#[derive(Clone, Debug, Args)]
+pub struct StopArgs {
+    /// Which part.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// What is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// `secrets`
+#[derive(Clone, Debug, Subcommand)]
+pub enum SecretsCommand {
+    /// Generate those that are missing; existing ones never change
+    Generate,
+    /// Print where the file is
+    Path,
+    /// List the names
+    List,
+}
+
+/// `unlock`
+#[derive(Clone, Debug, Args)]
+pub struct UnlockArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `openstack`
+#[derive(Clone, Debug, Args)]
+pub struct OpenstackArgs {
+    /// Arguments of the client
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `explain`
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A variable, a port, or a path in the profile (`hosts.local.address`); all variables without
+    pub key: Option<String>,
+    /// As this host sees it
+    #[arg(long)]
+    pub host: Option<String>,
+}
+
+/// `destroy`
+#[derive(Clone, Debug, Args)]
+pub struct DestroyArgs {
+    /// Remove these volumes, and the data in them, too; `all` is every one
+    #[arg(long, value_name = "NAME", value_delimiter = ',', num_args = 1..)]
+    pub volumes: Vec<String>,
+    /// Also forget secrets, certificates and client files of this deployment
+    #[arg(long)]
+    pub state: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `schema`
+#[derive(Clone, Debug, Args)]
+pub struct SchemaArgs {
+    /// Which document
+    #[arg(value_enum, default_value_t = SchemaKind::Profile)]
+    pub kind: SchemaKind,
+}
+
+/// Documents with a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    /// The profile.
+    Profile,
+    /// service.yaml.
+    Service,
+}
+
+/// `completions`
+#[derive(Clone, Debug, Args)]
+pub struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Clone, Debug, Args)]
+pub struct ManArgs {
+    /// Write one page per command below this folder
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_must_be_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,95 @@
+//! Exit codes, and errors with advice.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// How the program ends. The numbers are documented and never change meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Something is wrong with the input, a host or a container.
+    Error = 1,
+    /// `plan`, `status --drift`: there are changes.
+    Changes = 2,
+    /// A person must agree, and did not, or could not be asked.
+    NeedsYes = 3,
+    /// Another run holds the deployment's lock.
+    Locked = 4,
+    /// The plan was made for another state of profile or hosts.
+    Stale = 5,
+    /// A change failed, and what it touched was returned to what it was.
+    Undone = 6,
+    /// The command line is wrong.
+    Usage = 64,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error for people: what, why, and what to do.
+#[derive(Debug)]
+pub struct CliError {
+    /// The code to end with.
+    pub exit: Exit,
+    /// What is wrong, possibly several lines, complete.
+    pub message: String,
+    /// What to do.
+    pub help: Vec<String>,
+}
+
+impl CliError {
+    /// Makes an error that ends with code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Error, message: message.into(), help: Vec::new() }
+    }
+
+    /// Ends with another code.
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Adds a line of advice.
+    pub fn help(mut self, line: impl Into<String>) -> Self {
+        self.help.push(line.into());
+        self
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CliError {}
+
+/// Writes an error and all its causes, each once, and its advice.
+pub fn describe(error: &anyhow::Error) -> (Exit, String) {
+    use fmt::Write as _;
+    let mut text = format!("error: {error}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // A Display that repeats its source would say everything twice.
+        if !said.contains(&cause) {
+            let _ = write!(text, "\n  caused by: {cause}");
+            said = cause;
+        }
+    }
+    let mut exit = Exit::Error;
+    if let Some(cli) = error.downcast_ref::<CliError>() {
+        exit = cli.exit;
+        for line in &cli.help {
+            let _ = write!(text, "\nhelp: {line}");
+        }
+    }
+    (exit, text)
+}

@@ -5,31 +5,50 @@ use std::process::ExitCode;
 
 /// How the program ends. The numbers are documented and never change meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// Done, or nothing to do.
-    Done = 0,
+    Done,
     /// Something is wrong with the input, a host or a container.
-    Error = 1,
+    Error,
     /// `plan`, `status --drift`: there are changes.
-    Changes = 2,
+    Changes,
     /// A person must agree, and did not, or could not be asked.
-    NeedsYes = 3,
+    NeedsYes,
     /// Another run holds the deployment's lock.
-    Locked = 4,
+    Locked,
     /// The plan was made for another state of profile or hosts.
-    Stale = 5,
+    Stale,
     /// A change failed, and what it touched was returned to what it was.
-    Undone = 6,
+    Undone,
     /// The command line is wrong.
-    Usage = 64,
+    Usage,
     /// Ctrl-C.
-    Interrupted = 130,
+    Interrupted,
+    /// `exec`, `openstack`: the program's own code.
+    Program(u8),
+}
+
+impl Exit {
+    /// Returns the number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Error => 1,
+            Self::Changes => 2,
+            Self::NeedsYes => 3,
+            Self::Locked => 4,
+            Self::Stale => 5,
+            Self::Undone => 6,
+            Self::Usage => 64,
+            Self::Interrupted => 130,
+            Self::Program(code) => code,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 

@@ -1,0 +1,100 @@
+//! `mastic exec` and `mastic openstack`: a program in a container, with our terminal.
+
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use anyhow::Result;
+use futures::StreamExt;
+use nix::sys::termios::{self, SetArg, Termios};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::engine::{Engine, ExecRequest};
+use crate::model::ContainerId;
+
+/// How the program ended: our own exit code is its.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramExit(pub i64);
+
+/// Puts the terminal into raw mode until dropped.
+struct Raw(Termios);
+
+impl Raw {
+    fn enter() -> Option<Self> {
+        let stdin = std::io::stdin();
+        let before = termios::tcgetattr(stdin.as_fd()).ok()?;
+        let mut raw = before.clone();
+        termios::cfmakeraw(&mut raw);
+        termios::tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &raw).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = termios::tcsetattr(std::io::stdin().as_fd(), SetArg::TCSADRAIN, &self.0);
+    }
+}
+
+/// Runs a program with our streams attached; a terminal on both sides makes it interactive.
+pub async fn attach(
+    context: &Context,
+    engine: &Arc<dyn Engine>,
+    container: &ContainerId,
+    request: &ExecRequest,
+) -> Result<ProgramExit> {
+    let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let mut exec = engine.exec_interactive(container, request, tty).await?;
+    let raw = if tty { Raw::enter() } else { None };
+    if tty {
+        resize(engine, &exec.id).await;
+    }
+    let mut input = exec.input;
+    let typing = tokio::spawn(async move {
+        let mut stdin = tokio::io::stdin();
+        let mut buffer = vec![0; 8192];
+        while let Ok(n) = stdin.read(&mut buffer).await {
+            if n == 0 || input.write_all(&buffer[..n]).await.is_err() || input.flush().await.is_err() {
+                break;
+            }
+        }
+        let _ = input.shutdown().await;
+    });
+    let mut changed = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
+    loop {
+        tokio::select! {
+            chunk = exec.output.next() => match chunk {
+                Some(chunk) => {
+                    let chunk = chunk?;
+                    context.printer.raw(&chunk.bytes, chunk.stderr);
+                }
+                None => break,
+            },
+            _ = changed.recv(), if tty => resize(engine, &exec.id).await,
+        }
+    }
+    typing.abort();
+    drop(raw);
+    Ok(ProgramExit(engine.exec_exit_code(&exec.id).await?))
+}
+
+/// Tells the program how large our terminal is; without an answer it keeps its default.
+async fn resize(engine: &Arc<dyn Engine>, exec: &str) {
+    let (rows, columns) = terminal_rows_columns();
+    let _ = engine.exec_resize(exec, rows, columns).await;
+}
+
+/// Returns rows and columns of our terminal.
+fn terminal_rows_columns() -> (u16, u16) {
+    terminal_size::terminal_size().map_or((24, 80), |(width, height)| (height.0, width.0))
+}
+
+/// Turns the program's exit code into ours.
+pub fn exit_code(program: ProgramExit) -> Exit {
+    match program.0 {
+        0 => Exit::Done,
+        code => Exit::Program(u8::try_from(code.clamp(1, 255)).unwrap_or(1)),
+    }
+}

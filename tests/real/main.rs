@@ -1,0 +1,8 @@
+//! Mastic on a real engine with a real Keystone, driven through its command line.
+//!
+//! Needs root on a host where an engine runs or can be installed: it does that itself, as a user's first command would.
+
+mod faults;
+mod harness;
+mod story;
+mod toy_service;

@@ -107,7 +107,10 @@ fn nothing_below_the_command_line_may_print() {
             continue;
         }
         for (number, line) in code(&path) {
-            if ["println!", "eprintln!", "print!(", "io::stdout", "io::stderr"].iter().any(|w| line.contains(w)) {
+            if ["println!", "eprintln!", "print!(", "io::stdout", "io::stderr"]
+                .iter()
+                .any(|w| line.contains(w))
+            {
                 wrong.push(format!("{}:{number}", path.display()));
             }
         }
@@ -129,7 +132,10 @@ fn nothing_may_be_privileged() {
                     continue;
                 }
                 let Ok(text) = fs::read_to_string(&path) else { continue };
-                if ["privileged: true", "privileged: Some(true)", "--privileged"].iter().any(|w| text.contains(w)) {
+                if ["privileged: true", "privileged: Some(true)", "--privileged"]
+                    .iter()
+                    .any(|w| text.contains(w))
+                {
                     wrong.push(path);
                 }
             }

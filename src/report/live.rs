@@ -27,11 +27,7 @@ struct State {
 impl Live {
     /// Draws on `target`.
     pub fn new(target: ProgressDrawTarget, verbose: bool) -> Self {
-        Self {
-            bars: MultiProgress::with_draw_target(target),
-            state: Mutex::new(State::default()),
-            verbose,
-        }
+        Self { bars: MultiProgress::with_draw_target(target), state: Mutex::new(State::default()), verbose }
     }
 
     fn print(&self, line: &str) {

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Cloud, docker};
+use crate::harness::Cloud;
 
 /// Small, repeatable pseudo-random numbers: a failing run can be told by its number.
 struct Dice(u64);
@@ -119,7 +119,10 @@ fn a_container_that_cannot_serve_must_be_undone_with_its_own_words() {
     let before = cloud.containers();
 
     // Crashes at start: keystone refuses a port that is not one.
-    cloud.write("overrides/keystone.conf", "[DEFAULT]\nmax_param_size = not-a-number\n[token]\nexpiration = soon\n");
+    cloud.write(
+        "overrides/keystone.conf",
+        "[DEFAULT]\nmax_param_size = not-a-number\n[token]\nexpiration = soon\n",
+    );
     cloud.write("mastic.yaml", &cloud.profile("overrides: overrides\n"));
     let failed = cloud.mastic(&["deploy", "--yes"]).code(6).says("keystone");
     assert!(
@@ -129,7 +132,9 @@ fn a_container_that_cannot_serve_must_be_undone_with_its_own_words() {
     );
     assert_tidy(&cloud);
     cloud.token();
-    let names = |all: &crate::harness::Containers| all.iter().map(|(n, c)| (n.clone(), c.0.clone())).collect::<Vec<_>>();
+    let names = |all: &crate::harness::Containers| {
+        all.iter().map(|(n, c)| (n.clone(), c.0.clone())).collect::<Vec<_>>()
+    };
     assert_eq!(names(&before), names(&cloud.containers()), "the set was not returned to what it was");
 
     // The port is taken by somebody else.
@@ -192,7 +197,13 @@ fn a_truncated_journal_must_not_stop_the_next_run() {
 #[test]
 fn ctrl_c_must_leave_a_known_state() {
     let cloud = Cloud::new("t-ctrlc", 10);
-    let child = cloud.command(&["deploy", "--yes"]).process_group(0).stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("the program can be started");
+    let child = cloud
+        .command(&["deploy", "--yes"])
+        .process_group(0)
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
     std::thread::park_timeout(Duration::from_millis(2500));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is installed");
     let ran = Cloud::finish(child).code(130);

@@ -183,7 +183,8 @@ impl Cloud {
         ])
         .lines()
         .map(|name| {
-            let facts = docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.State.Status}}", name]);
+            let facts =
+                docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.State.Status}}", name]);
             let mut words = facts.split_whitespace().map(str::to_owned);
             let mut next = || words.next().unwrap_or_default();
             (name.to_owned(), (next(), next(), next()))
@@ -192,21 +193,16 @@ impl Cloud {
     }
 
     pub fn volumes(&self) -> Vec<String> {
-        docker(&[
-            "volume",
-            "ls",
-            "-q",
-            "--filter",
-            &format!("label=mastic.deployment={}", self.name),
-        ])
-        .lines()
-        .map(str::to_owned)
-        .collect()
+        docker(&["volume", "ls", "-q", "--filter", &format!("label=mastic.deployment={}", self.name)])
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Every secret value of the deployment.
     pub fn secrets(&self) -> BTreeMap<String, String> {
-        let text = std::fs::read_to_string(self.state().join("secrets.yaml")).expect("the secrets file is there");
+        let text =
+            std::fs::read_to_string(self.state().join("secrets.yaml")).expect("the secrets file is there");
         let all: BTreeMap<String, Value> = serde_yaml::from_str(&text).expect("the secrets file is YAML");
         let mut found = BTreeMap::new();
         collect("", &Value::Object(all.into_iter().collect()), &mut found);

@@ -38,7 +38,10 @@ fn a_keystone_must_be_deployed_kept_changed_and_removed() {
     let after = cloud.containers();
     for service in ["mariadb", "rabbitmq", "memcached", "haproxy"] {
         let of = |all: &crate::harness::Containers| {
-            all.iter().filter(|(name, _)| name.contains(service)).map(|(n, c)| (n.clone(), c.clone())).collect::<Vec<_>>()
+            all.iter()
+                .filter(|(name, _)| name.contains(service))
+                .map(|(n, c)| (n.clone(), c.clone()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(of(&before), of(&after), "{service} was touched by a change of keystone.conf");
     }
@@ -107,7 +110,14 @@ fn no_secret_is_anywhere(cloud: &Cloud) {
         }
         places.push((path.display().to_string(), bytes));
     }
-    for arguments in [&["plan", "--steps"][..], &["plan", "--json"], &["render"], &["history", "--json"], &["status", "--json"], &["explain"]] {
+    for arguments in [
+        &["plan", "--steps"][..],
+        &["plan", "--json"],
+        &["render"],
+        &["history", "--json"],
+        &["status", "--json"],
+        &["explain"],
+    ] {
         let ran = cloud.mastic(arguments);
         places.push((ran.arguments.clone(), format!("{}{}", ran.stdout, ran.stderr).into_bytes()));
     }
@@ -124,7 +134,10 @@ fn no_secret_is_anywhere(cloud: &Cloud) {
 }
 
 fn cloud_logs(name: &str) -> Vec<u8> {
-    let output = std::process::Command::new("docker").args(["logs", name]).output().expect("the docker client is installed");
+    let output = std::process::Command::new("docker")
+        .args(["logs", name])
+        .output()
+        .expect("the docker client is installed");
     [output.stdout, output.stderr].concat()
 }
 

@@ -9,7 +9,10 @@ fn a_service_from_a_folder_must_be_built_deployed_and_checked_like_any_other() {
         "extra/images/toy/Dockerfile",
         "FROM base\nRUN mkdir -p /srv/toy && echo toy > /srv/toy/marker && chown -R 65534:65534 /srv/toy\n",
     );
-    cloud.write("extra/templates/toy/toy.conf", "[toy]\ngreeting = {{ var.toy_greeting }}\naddress = {{ host.address }}\n");
+    cloud.write(
+        "extra/templates/toy/toy.conf",
+        "[toy]\ngreeting = {{ var.toy_greeting }}\naddress = {{ host.address }}\n",
+    );
     cloud.write(
         "extra/templates/toy/service.yaml",
         r#"

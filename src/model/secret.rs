@@ -12,10 +12,15 @@ use zeroize::Zeroizing;
 pub enum SecretKind {
     /// 40 letters and digits: nothing that a shell, a URL, an INI file or SQL would read as its own.
     Password,
-    /// 32 hex digits.
-    Hex32,
     /// 32 random bytes in URL-safe base64, as `cryptography.fernet` wants them.
     FernetKey,
+    /// 32 random bytes as 64 hex digits.
+    Hex32,
+    /// 16 random bytes as 32 hex digits.
+    Hex16,
+    /// 32 random bytes in base64.
+    #[serde(rename = "base64-32")]
+    Base64x32,
     /// A random (version 4) UUID.
     Uuid,
 }

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
 use super::files::{self, FileError};
 use super::redact::Redactor;
+use crate::model::spec::hex;
 use crate::model::{NameError, Secret, SecretKind, SecretName};
 
 /// The file's name in the state directory.
@@ -179,13 +180,15 @@ pub fn generate(kind: SecretKind) -> SecretsResult<Secret> {
             }
             Secret::new(text.as_str())
         }
-        SecretKind::Hex32 => Secret::new(crate::model::spec::hex(random::<16>()?.as_slice())),
+        SecretKind::Hex32 => Secret::new(hex(random::<32>()?.as_slice())),
+        SecretKind::Hex16 => Secret::new(hex(random::<16>()?.as_slice())),
+        SecretKind::Base64x32 => Secret::new(STANDARD.encode(random::<32>()?.as_slice())),
         SecretKind::FernetKey => Secret::new(URL_SAFE.encode(random::<32>()?.as_slice())),
         SecretKind::Uuid => {
             let mut bytes = random::<16>()?;
             bytes[6] = bytes[6] & 0x0f | 0x40;
             bytes[8] = bytes[8] & 0x3f | 0x80;
-            let hex = Zeroizing::new(crate::model::spec::hex(bytes.as_slice()));
+            let hex = Zeroizing::new(hex(bytes.as_slice()));
             let part = |range| hex.get(range).unwrap_or_default();
             Secret::new(format!(
                 "{}-{}-{}-{}-{}",

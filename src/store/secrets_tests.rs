@@ -21,7 +21,9 @@ fn a_generated_value_must_have_its_kinds_form() {
     let password = of(SecretKind::Password);
     assert!(password.len() >= 32 && password.bytes().all(|b| b.is_ascii_alphanumeric()), "{password}");
     let hex = of(SecretKind::Hex32);
-    assert!(hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()), "{hex}");
+    assert!(hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()), "{hex}");
+    assert_eq!(of(SecretKind::Hex16).len(), 32);
+    assert_eq!(STANDARD.decode(of(SecretKind::Base64x32)).unwrap().len(), 32);
     assert_eq!(URL_SAFE.decode(of(SecretKind::FernetKey)).unwrap().len(), 32);
     let uuid = of(SecretKind::Uuid);
     let parts: Vec<_> = uuid.split('-').map(str::len).collect();

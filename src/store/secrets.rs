@@ -213,10 +213,14 @@ fn parse(path: &Path, bytes: &[u8]) -> SecretsResult<Secrets> {
     let malformed = |line| SecretsError::Malformed { path: path.to_owned(), line };
     let text = std::str::from_utf8(bytes).map_err(|_| malformed(None))?;
     // An empty document (or one of comments only) is an empty mapping.
-    let document: Option<BTreeMap<String, serde_yaml::Value>> =
+    // `Mapping` refuses a key that is given twice; a map of our own would silently take the last.
+    let document: Option<serde_yaml::Mapping> =
         serde_yaml::from_str(text).map_err(|error| malformed(error.location().map(|at| at.line())))?;
     let mut secrets = Secrets::default();
     for (key, value) in document.unwrap_or_default() {
+        let serde_yaml::Value::String(key) = key else {
+            return Err(malformed(None));
+        };
         let name = SecretName::new(key.clone())
             .map_err(|source| SecretsError::Name { path: path.to_owned(), source })?;
         match value {

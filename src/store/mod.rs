@@ -3,6 +3,7 @@
 //! Everything here is written atomically and readable by its owner only.
 
 pub mod files;
+pub mod library;
 pub mod redact;
 pub mod secrets;
 pub mod tls;

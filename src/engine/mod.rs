@@ -3,6 +3,9 @@
 //! One method is one request; none decides anything. `docker.rs` is the only file that names bollard; `sim.rs` is a
 //! complete engine in memory, with faults. Both pass the same conformance suite (`tests/conformance`).
 
+pub mod archive;
+pub mod sim;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;

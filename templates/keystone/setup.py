@@ -34,8 +34,10 @@ def accounts():
     print("accounts: admin, its project and the roles are there")
 
 
+# Keystone would take the word for an option of its own.
+phase = sys.argv.pop()
 keystone.server.configure(config_files=["/etc/keystone/keystone.conf"])
-if sys.argv[1] == "expand":
+if phase == "expand":
     expand()
     accounts()
 else:

@@ -1,1 +1,17 @@
-//! (to be written)
+//! Talks to the cloud itself: Keystone's API, over HTTP, verified with the deployment's own authority.
+//!
+//! One process, kept connections and parallel requests, where the usual client starts Python for each call.
+
+pub mod check;
+pub mod client_files;
+mod http;
+mod keystone;
+mod observe;
+mod register;
+
+pub use check::{CheckReport, check};
+pub use client_files::{ClientFiles, write_client_files};
+pub use http::CloudError;
+pub use keystone::Keystone;
+pub use observe::{Passwords, observe_identity};
+pub use register::{Registrar, RegistrationReport};

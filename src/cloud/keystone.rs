@@ -1,0 +1,196 @@
+//! A session with Keystone's v3 API as the administrator. The token is kept between runs, 0600, until it ends.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use super::http::{Answer, CloudError, CloudResult, Http, patiently};
+use crate::model::Secret;
+use crate::model::desired::IdentityAccess;
+use crate::store::{files, tls};
+
+/// The file's name in the state directory.
+const TOKEN_FILE: &str = "token.json";
+/// A token that ends sooner is not worth using.
+const MARGIN_SECONDS: i64 = 120;
+
+/// Keystone, as the administrator.
+#[derive(Debug)]
+pub struct Keystone {
+    http: Http,
+    url: String,
+    access: IdentityAccess,
+    token_file: PathBuf,
+    token: Mutex<Option<Secret>>,
+}
+
+/// What [`TOKEN_FILE`] holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptToken {
+    url: String,
+    user: String,
+    project: String,
+    expires_at: Timestamp,
+    token: String,
+}
+
+/// A fresh token, with what came with it.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) token: Secret,
+    pub(crate) expires_at: Timestamp,
+    /// `catalog` of the answer.
+    pub(crate) catalogue: Value,
+}
+
+impl Keystone {
+    /// Makes a session; nothing is sent yet. `state` holds the authority's certificate and the kept token.
+    pub fn new(state: &Path, access: &IdentityAccess) -> CloudResult<Self> {
+        let ca = access.url.starts_with("https:").then(|| tls::ca_path(state));
+        Ok(Self {
+            http: Http::new(ca.as_deref())?,
+            url: access.url.trim_end_matches('/').to_owned(),
+            access: access.clone(),
+            token_file: state.join(TOKEN_FILE),
+            token: Mutex::new(None),
+        })
+    }
+
+    /// Returns the URL with `/v3`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Waits until Keystone serves, at most `patience`, and makes sure of a token.
+    pub async fn ready(&self, patience: Duration) -> CloudResult<()> {
+        patiently(patience, || self.current()).await.map(|_| ())
+    }
+
+    /// Gets a token with a password: one user's, on its project if one is given.
+    pub(crate) async fn issue(
+        &self,
+        user: &str,
+        password: &Secret,
+        project: Option<&str>,
+    ) -> CloudResult<Issued> {
+        let domain = json!({"id": "default"});
+        let mut auth = json!({"identity": {
+            "methods": ["password"],
+            "password": {"user": {"name": user, "domain": domain, "password": password.expose()}},
+        }});
+        // Without a project the token is for nothing: enough to learn whether the password fits.
+        auth["scope"] = match project {
+            Some(project) => json!({"project": {"name": project, "domain": domain}}),
+            None => json!("unscoped"),
+        };
+        let url = format!("{}/auth/tokens", self.url);
+        let answer = self.http.send(Method::POST, &url, None, Some(&json!({"auth": auth}))).await?;
+        let missing = |what: &str| CloudError::Answer { url: url.clone(), reason: format!("no {what}") };
+        let token = answer.token.ok_or_else(|| missing("X-Subject-Token"))?;
+        let body = answer.body.get("token").ok_or_else(|| missing("token"))?;
+        let expires_at = body
+            .get("expires_at")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| missing("expires_at"))?;
+        let catalogue = body.get("catalog").cloned().unwrap_or_default();
+        Ok(Issued { token, expires_at, catalogue })
+    }
+
+    /// Gets a new token as the administrator, and keeps it.
+    pub(crate) async fn login(&self) -> CloudResult<Issued> {
+        let mut at_hand = self.token.lock().await;
+        self.login_into(&mut at_hand).await
+    }
+
+    async fn login_into(&self, at_hand: &mut Option<Secret>) -> CloudResult<Issued> {
+        let IdentityAccess { url: _, user, project, password, after: _ } = &self.access;
+        let issued =
+            self.issue(user, password, Some(project)).await.map_err(|error| match error.status() {
+                Some(StatusCode::UNAUTHORIZED) => CloudError::Password { url: self.url.clone() },
+                Some(_) | None => error,
+            })?;
+        let kept = KeptToken {
+            url: self.url.clone(),
+            user: user.clone(),
+            project: project.clone(),
+            expires_at: issued.expires_at,
+            token: issued.token.expose().to_owned(),
+        };
+        // A struct of texts always serializes.
+        let text = Zeroizing::new(serde_json::to_vec(&kept).unwrap_or_default());
+        files::write_atomic(&self.token_file, &text, files::PRIVATE)?;
+        *at_hand = Some(issued.token.clone());
+        Ok(issued)
+    }
+
+    /// Sends a request as the administrator. A kept token may have been revoked: then once more with a new one.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> CloudResult<Answer> {
+        let url = format!("{}/{path}", self.url);
+        let token = self.current().await?;
+        match self.http.send(method.clone(), &url, Some(&token), body).await {
+            Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
+                let token = self.instead_of(&token).await?;
+                self.http.send(method, &url, Some(&token), body).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Returns a list: `GET path`, and the array under `key`.
+    pub(crate) async fn list(&self, path: &str, key: &str) -> CloudResult<Vec<Value>> {
+        let answer = self.request(Method::GET, path, None).await?;
+        match answer.body.get(key) {
+            Some(Value::Array(items)) => Ok(items.clone()),
+            Some(_) | None => Err(CloudError::Answer {
+                url: format!("{}/{path}", self.url),
+                reason: format!("no list `{key}`"),
+            }),
+        }
+    }
+
+    /// Returns a token that should do: the one at hand, the kept one, or a new one. Who comes meanwhile waits for it.
+    async fn current(&self) -> CloudResult<Secret> {
+        let mut at_hand = self.token.lock().await;
+        if let Some(token) = at_hand.clone().or_else(|| self.kept()) {
+            *at_hand = Some(token.clone());
+            return Ok(token);
+        }
+        Ok(self.login_into(&mut at_hand).await?.token)
+    }
+
+    /// Returns another token than the one that was refused; of many requests that were refused one gets a new one.
+    async fn instead_of(&self, refused: &Secret) -> CloudResult<Secret> {
+        let mut at_hand = self.token.lock().await;
+        match at_hand.clone().filter(|token| token != refused) {
+            Some(token) => Ok(token),
+            None => Ok(self.login_into(&mut at_hand).await?.token),
+        }
+    }
+
+    /// Returns the kept token if it is for this cloud and user and lives long enough. Any doubt is no token.
+    fn kept(&self) -> Option<Secret> {
+        let bytes = Zeroizing::new(files::read_private(&self.token_file).ok()??);
+        let kept: KeptToken = serde_json::from_slice(&bytes).ok()?;
+        let left = kept.expires_at.as_second() - Timestamp::now().as_second();
+        let same =
+            kept.url == self.url && kept.user == self.access.user && kept.project == self.access.project;
+        (same && left > MARGIN_SECONDS).then(|| Secret::new(kept.token))
+    }
+}

@@ -3,7 +3,10 @@
 //! Everything here is written atomically and readable by its owner only.
 
 pub mod files;
+pub mod inert;
+pub mod ledger;
 pub mod library;
+pub mod lock;
 pub mod redact;
 pub mod secrets;
 pub mod tls;

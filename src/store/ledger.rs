@@ -1,0 +1,107 @@
+//! Generation records on the hosts: any machine that reaches an engine can read the history.
+//!
+//! A named volume holds one file a generation. A container that is never started mounts it; uploads and downloads go
+//! through it, so that no process runs and the host needs nothing but its engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::archive::{self, Entry, Tree};
+use crate::engine::{CreateRequest, Engine, EngineErrorKind, EngineResult};
+use crate::journal::GenerationRecord;
+use crate::model::labels::{self, LabelRole};
+use crate::model::{ContainerId, DeploymentName, HostName};
+use crate::store::inert;
+
+/// Where the volume is mounted.
+const MOUNT: &str = "/ledger";
+/// The folder in it. The digits sort as text up to a million generations.
+const FOLDER: &str = "/ledger/generations";
+
+/// The engine name of both container and volume.
+pub fn name(deployment: &DeploymentName) -> String {
+    format!("{deployment}.ledger")
+}
+
+/// Writes a record onto a host; an existing one of the same number is replaced.
+pub async fn write(
+    engine: &dyn Engine,
+    deployment: &DeploymentName,
+    record: &GenerationRecord,
+) -> EngineResult<()> {
+    let container = open(engine, deployment).await?;
+    let path = format!("{FOLDER}/{:06}.json", record.generation.get());
+    let tree: Tree = [(path, Entry::file(record.json(), 0o644))].into();
+    engine.upload(&container, inert::packed(engine, &tree)?).await
+}
+
+/// Returns the ledger's container, made when it is missing.
+async fn open(engine: &dyn Engine, deployment: &DeploymentName) -> EngineResult<ContainerId> {
+    let name = name(deployment);
+    match engine.container(&name).await {
+        Ok(there) => return Ok(there.id),
+        Err(error) if error.kind == EngineErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    inert::ensure(engine).await?;
+    let labels: BTreeMap<String, String> = [
+        (labels::DEPLOYMENT.to_owned(), deployment.to_string()),
+        (labels::ROLE.to_owned(), LabelRole::Ledger.as_str().to_owned()),
+    ]
+    .into();
+    let mut volume_labels = labels.clone();
+    volume_labels.insert(labels::VOLUME.to_owned(), "ledger".to_owned());
+    engine.create_volume(&name, &volume_labels).await?;
+    let request = CreateRequest::Inert {
+        name: name.clone(),
+        image: inert::REFERENCE.to_owned(),
+        labels,
+        volume: Some((name.clone(), MOUNT.to_owned())),
+    };
+    match engine.create(&request).await {
+        Ok(id) => Ok(id),
+        // Another run was quicker.
+        Err(error) if error.kind == EngineErrorKind::Conflict => Ok(engine.container(&name).await?.id),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads all records of one host, oldest first. Damaged ones are left out: they say nothing.
+pub async fn read(engine: &dyn Engine, deployment: &DeploymentName) -> EngineResult<Vec<GenerationRecord>> {
+    let container = match engine.container(&name(deployment)).await {
+        Ok(there) => there.id,
+        Err(error) if error.kind == EngineErrorKind::NotFound => {
+            // A destroy that kept the volumes kept the history.
+            let volume = name(deployment);
+            if !engine.volumes(deployment).await?.iter().any(|v| v.name == volume) {
+                return Ok(Vec::new());
+            }
+            open(engine, deployment).await?
+        }
+        Err(error) => return Err(error),
+    };
+    let bytes = match engine.download(&container, FOLDER).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind == EngineErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let tree = archive::unpack(&bytes).unwrap_or_default();
+    let mut records: Vec<GenerationRecord> =
+        tree.values().filter_map(|entry| GenerationRecord::parse(entry.bytes()?)).collect();
+    records.sort_by_key(|record| record.generation);
+    Ok(records)
+}
+
+/// Reads the history of a deployment from all its hosts, oldest first, each generation once.
+pub async fn history(
+    engines: &BTreeMap<HostName, Arc<dyn Engine>>,
+    deployment: &DeploymentName,
+) -> EngineResult<Vec<GenerationRecord>> {
+    let mut all = BTreeMap::new();
+    for engine in engines.values() {
+        for record in read(engine.as_ref(), deployment).await? {
+            all.insert(record.generation, record);
+        }
+    }
+    Ok(all.into_values().collect())
+}

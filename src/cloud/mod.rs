@@ -15,3 +15,8 @@ pub use http::CloudError;
 pub use keystone::Keystone;
 pub use observe::{Passwords, observe_identity};
 pub use register::{Registrar, RegistrationReport};
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

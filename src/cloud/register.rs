@@ -14,7 +14,7 @@ use crate::model::desired::{IdentitySpec, IdentityUser};
 use crate::plan::identity::{IdentityChange, IdentityObserved, identity_diff, matching};
 
 /// The proxy sees a new backend within a second; a busy machine may take longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Requests at a time: as many as a small deployment's workers serve.
 const PARALLEL: usize = 8;
 /// Each round does what the one before could not know of; two always suffice, unless somebody else works against us.

@@ -380,10 +380,14 @@ mod tests {
     }
 
     fn text(wanted: &IdentitySpec, observed: &IdentityObserved) -> String {
-        identity_diff(wanted, observed)
+        let lines: Vec<_> = identity_diff(wanted, observed)
             .iter()
-            .map(|change| format!("{} {change}\n", change.stage()))
-            .collect()
+            .map(|change| format!("{} {change}", change.stage()))
+            .collect();
+        lines.join(
+            "
+",
+        )
     }
 
     #[test]
@@ -447,7 +451,7 @@ mod tests {
     fn a_service_of_the_same_type_under_another_name_must_be_renamed_not_doubled() {
         let mut observed = complete();
         observed.services[0].name = "images".to_owned();
-        assert_eq!(text(&wanted(), &observed), "0 change name of service glance\n");
+        assert_eq!(text(&wanted(), &observed), "0 change name of service glance");
         // Of two of one type the one with the name is meant.
         let mut second = complete().services.remove(0);
         second.id = "s9".to_owned();

@@ -148,13 +148,12 @@ fn a_run_killed_at_any_instant_must_leave_the_old_file_or_the_new() {
                 None => std::thread::yield_now(),
             }
         };
-        match finished {
-            Some(status) => assert!(status.success()),
-            None => {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                kills += 1;
-            }
+        if let Some(status) = finished {
+            assert!(status.success());
+        } else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
         }
         let now = read(dir.path()).unwrap();
         for (name, value) in known.values() {

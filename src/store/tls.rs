@@ -115,50 +115,101 @@ pub fn ca_path(state: &Path) -> PathBuf {
 }
 
 /// Returns the certificates for `names` (addresses and host names; `localhost` is always added), making what is missing.
-pub fn ensure(
-    state: &Path,
-    deployment: &str,
-    names: &BTreeSet<String>,
-    now: Timestamp,
-) -> Result<TlsMaterial, TlsError> {
-    let dir = state.join(DIR);
-    files::create_private_dir(&dir)?;
-    let _lock = files::lock(&dir.join(".lock"))?;
-    let (ca_file, vip_file, ca_path) = (dir.join("ca.pem"), dir.join("vip.pem"), dir.join(CA_FILE));
-    for file in [&ca_file, &vip_file, &ca_path] {
+pub fn ensure(state: &Path, names: &BTreeSet<String>) -> Result<TlsMaterial, TlsError> {
+    ensure_at(state, names, Timestamp::now())
+}
+
+/// Returns what [`ensure`] would, and writes nothing: what is missing or due is made and forgotten.
+pub fn pretend(state: &Path, names: &BTreeSet<String>) -> Result<TlsMaterial, TlsError> {
+    let paths = Paths::of(state);
+    let now = Timestamp::now().as_second();
+    let ca = Made::ca(Pair::read(&paths.ca)?, now)?;
+    let vip = Made::vip(Pair::read(&paths.vip)?, &ca.pair, &paths, names, now)?;
+    Ok(material(paths, ca, vip))
+}
+
+fn ensure_at(state: &Path, names: &BTreeSet<String>, now: Timestamp) -> Result<TlsMaterial, TlsError> {
+    let paths = Paths::of(state);
+    files::create_private_dir(&paths.dir)?;
+    let _lock = files::lock(&paths.dir.join(".lock"))?;
+    for file in [&paths.ca, &paths.vip, &paths.ca_cert] {
         files::sweep(file)?;
     }
     let now = now.as_second();
+    let ca = Made::ca(Pair::read(&paths.ca)?, now)?;
+    if ca.why.is_some() {
+        ca.pair.write(&paths.ca)?;
+    }
+    // After the bundle: killed in between, the next run finds the copy to differ, and writes it.
+    if files::read_optional(&paths.ca_cert)?.as_deref() != Some(ca.pair.cert.as_bytes()) {
+        files::write_atomic(&paths.ca_cert, ca.pair.cert.as_bytes(), files::PUBLIC)?;
+    }
+    let vip = Made::vip(Pair::read(&paths.vip)?, &ca.pair, &paths, names, now)?;
+    if vip.why.is_some() {
+        vip.pair.write(&paths.vip)?;
+    }
+    Ok(material(paths, ca, vip))
+}
 
-    let mut ca = Pair::read(&ca_file)?;
-    let ca_renewed = match &ca {
-        None => Some(Renewal::Missing),
-        Some(ca) => ca.expires_soon(now),
-    };
-    if ca_renewed.is_some() {
-        ca = Some(make_ca(deployment, now)?.write(&ca_file)?);
+fn material(paths: Paths, ca: Made, vip: Made) -> TlsMaterial {
+    TlsMaterial {
+        ca_path: paths.ca_cert,
+        ca_cert: ca.pair.cert,
+        vip_cert: vip.pair.cert,
+        vip_key: Secret::new(vip.pair.key.as_str()),
+        ca_renewed: ca.why,
+        vip_renewed: vip.why,
     }
-    let ca = ca.ok_or_else(|| malformed(&ca_file, "nothing in it"))?;
-    if files::read_optional(&ca_path)?.as_deref() != Some(ca.cert.as_bytes()) {
-        files::write_atomic(&ca_path, ca.cert.as_bytes(), files::PUBLIC)?;
+}
+
+/// Where things lie.
+struct Paths {
+    dir: PathBuf,
+    /// Certificate and key in one.
+    ca: PathBuf,
+    /// Certificate and key in one.
+    vip: PathBuf,
+    /// The copy for users.
+    ca_cert: PathBuf,
+}
+
+impl Paths {
+    fn of(state: &Path) -> Self {
+        let dir = state.join(DIR);
+        Self { ca: dir.join("ca.pem"), vip: dir.join("vip.pem"), ca_cert: dir.join(CA_FILE), dir }
+    }
+}
+
+/// What is to be used, and why it is new, if it is.
+struct Made {
+    pair: Pair,
+    why: Option<Renewal>,
+}
+
+impl Made {
+    fn ca(there: Option<Pair>, now: i64) -> Result<Self, TlsError> {
+        let why = there.as_ref().map_or(Some(Renewal::Missing), |ca| ca.expires_soon(now));
+        match (there, &why) {
+            (Some(pair), None) => Ok(Self { pair, why }),
+            (Some(_) | None, _) => Ok(Self { pair: make_ca(now)?, why }),
+        }
     }
 
-    let mut wanted = names.clone();
-    wanted.insert("localhost".to_owned());
-    let mut vip = Pair::read(&vip_file)?;
-    let vip_renewed = renewal(vip.as_ref(), &ca, &wanted, now);
-    if vip_renewed.is_some() {
-        vip = Some(make_leaf(&ca, &ca_file, &wanted, now)?.write(&vip_file)?);
+    fn vip(
+        there: Option<Pair>,
+        ca: &Pair,
+        paths: &Paths,
+        names: &BTreeSet<String>,
+        now: i64,
+    ) -> Result<Self, TlsError> {
+        let mut wanted = names.clone();
+        wanted.insert("localhost".to_owned());
+        let why = renewal(there.as_ref(), ca, &wanted, now);
+        match (there, &why) {
+            (Some(pair), None) => Ok(Self { pair, why }),
+            (Some(_) | None, _) => Ok(Self { pair: make_leaf(ca, &paths.ca, &wanted, now)?, why }),
+        }
     }
-    let vip = vip.ok_or_else(|| malformed(&vip_file, "nothing in it"))?;
-    Ok(TlsMaterial {
-        ca_path,
-        ca_cert: ca.cert,
-        vip_cert: vip.cert,
-        vip_key: Secret::new(vip.key.as_str()),
-        ca_renewed,
-        vip_renewed,
-    })
 }
 
 /// The rule of renewal.
@@ -230,9 +281,8 @@ impl Pair {
         Ok(Self { cert, key, names, not_after, subject_key, signed_by })
     }
 
-    fn write(self, path: &Path) -> Result<Self, TlsError> {
-        files::write_atomic(path, bundle(&self.cert, &self.key).as_bytes(), files::PRIVATE)?;
-        Ok(self)
+    fn write(&self, path: &Path) -> Result<(), FileError> {
+        files::write_atomic(path, bundle(&self.cert, &self.key).as_bytes(), files::PRIVATE)
     }
 
     fn expires_soon(&self, now: i64) -> Option<Renewal> {
@@ -261,8 +311,10 @@ fn malformed(path: &Path, reason: &str) -> TlsError {
     TlsError::Malformed { path: path.to_owned(), reason: reason.to_owned() }
 }
 
-fn make_ca(deployment: &str, now: i64) -> Result<Pair, TlsError> {
-    let subject = format!("Mastic CA {deployment}");
+fn make_ca(now: i64) -> Result<Pair, TlsError> {
+    let serial = rand::random::<u32>();
+    // Two authorities of one name in one list of trusted ones would be mistaken for each other.
+    let subject = format!("Mastic CA {serial:08x}");
     let failed = |reason: String| TlsError::Generate { subject: subject.clone(), reason };
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, subject.as_str());

@@ -1,0 +1,308 @@
+//! A small Keystone for tests, on a socket of the loopback, with or without TLS.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use serde_json::{Value, json};
+
+use crate::store::tls::TlsMaterial;
+
+/// What it knows, and how it misbehaves.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) items: std::collections::BTreeMap<&'static str, Vec<Value>>,
+    /// `project user role`, ids.
+    pub(super) grants: BTreeSet<(String, String, String)>,
+    pub(super) tokens: BTreeSet<String>,
+    /// `METHOD path`, in order; of tokens with the user's name.
+    pub(super) log: Vec<String>,
+    /// So many answers are the proxy's 503.
+    pub(super) unavailable: usize,
+    /// Lists of these kinds are empty once: somebody makes the same things at the same time.
+    pub(super) hidden: BTreeSet<&'static str>,
+    /// New things are taken and forgotten.
+    pub(super) forgetful: bool,
+    /// `/` answers this instead of 200.
+    pub(super) root_status: Option<u16>,
+    next: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Fake {
+    pub(super) address: SocketAddr,
+    world: Arc<Mutex<World>>,
+    scheme: &'static str,
+}
+
+impl Fake {
+    /// Starts one that has its administrator (`admin`, `secret-of-admin`).
+    pub(super) fn start(tls: Option<&TlsMaterial>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut world = World::default();
+        world.add("projects", json!({"name": "admin"}));
+        world.add("users", json!({"name": "admin", "password": "secret-of-admin", "enabled": true}));
+        let world = Arc::new(Mutex::new(world));
+        let config = tls.map(server_config);
+        let served = world.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (world, config) = (served.clone(), config.clone());
+                std::thread::spawn(move || {
+                    let stream = stream.unwrap();
+                    match config {
+                        None => serve(stream, &world),
+                        Some(config) => {
+                            let connection = rustls::ServerConnection::new(config).unwrap();
+                            serve(rustls::StreamOwned::new(connection, stream), &world);
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, world, scheme: if tls.is_some() { "https" } else { "http" } }
+    }
+
+    pub(super) fn url(&self, host: &str) -> String {
+        format!("{}://{host}:{}/v3", self.scheme, self.address.port())
+    }
+
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Returns the requests since the last call that are not mere questions.
+    pub(super) fn changes(&self) -> Vec<String> {
+        let log = std::mem::take(&mut self.world().log);
+        let mut changes: Vec<_> = log.into_iter().filter(|line| !line.starts_with("GET")).collect();
+        changes.sort();
+        changes
+    }
+}
+
+fn server_config(tls: &TlsMaterial) -> Arc<rustls::ServerConfig> {
+    let cert = CertificateDer::from_pem_slice(tls.vip_cert.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(tls.vip_key.expose().as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert], key)
+        .unwrap();
+    Arc::new(config)
+}
+
+/// Answers requests until the client goes.
+fn serve(stream: impl Read + Write, world: &Mutex<World>) {
+    let mut stream = BufReader::new(stream);
+    while let Some((method, path, token, body)) = read_request(&mut stream) {
+        let (status, token, body) = world.lock().unwrap().answer(&method, &path, token.as_deref(), &body);
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let token = token.map(|token| format!("X-Subject-Token: {token}\r\n")).unwrap_or_default();
+        let head = format!("HTTP/1.1 {status} x\r\n{token}Content-Length: {}\r\n\r\n", body.len());
+        let stream = stream.get_mut();
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).is_err() {
+            return;
+        }
+        stream.flush().unwrap();
+    }
+}
+
+fn read_request(stream: &mut BufReader<impl Read>) -> Option<(String, String, Option<String>, Value)> {
+    let mut line = String::new();
+    // A client that refuses the certificate ends in an error here, one that has enough in an empty line.
+    if stream.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let (mut length, mut token) = (0, None);
+    loop {
+        let mut header = String::new();
+        stream.read_line(&mut header).ok()?;
+        let Some((name, value)) = header.trim().split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().unwrap(),
+            "x-auth-token" => token = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some((
+        method,
+        path,
+        token,
+        if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() },
+    ))
+}
+
+const KINDS: [(&str, &str); 6] = [
+    ("regions", "region"),
+    ("services", "service"),
+    ("endpoints", "endpoint"),
+    ("roles", "role"),
+    ("projects", "project"),
+    ("users", "user"),
+];
+
+fn refusal(status: u16, message: &str) -> (u16, Option<String>, Value) {
+    (status, None, json!({"error": {"code": status, "message": message, "title": "x"}}))
+}
+
+impl World {
+    /// Adds an item, and returns its id.
+    pub(super) fn add(&mut self, kind: &'static str, mut item: Value) -> String {
+        self.next += 1;
+        let id =
+            item.get("id").and_then(Value::as_str).map_or_else(|| format!("id{}", self.next), str::to_owned);
+        item["id"] = json!(id);
+        self.items.entry(kind).or_default().push(item);
+        id
+    }
+
+    pub(super) fn find(&mut self, kind: &str, name: &str) -> &mut Value {
+        self.items.get_mut(kind).unwrap().iter_mut().find(|item| item["name"] == name).unwrap()
+    }
+
+    fn answer(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> (u16, Option<String>, Value) {
+        if self.unavailable > 0 {
+            self.unavailable -= 1;
+            return (503, None, Value::Null);
+        }
+        let Some(path) = path.strip_prefix("/v3/") else {
+            self.log.push(format!("{method} {path}"));
+            return (self.root_status.unwrap_or(200), None, Value::Null);
+        };
+        if path == "auth/tokens" {
+            return self.token(body);
+        }
+        self.log.push(format!("{method} {path}"));
+        if !token.is_some_and(|token| self.tokens.contains(token)) {
+            return refusal(401, "The request you have made requires authentication.");
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let parts: Vec<&str> = path.split('/').collect();
+        match (method, parts.as_slice()) {
+            ("GET", [kind]) => self.list(kind, query),
+            ("POST", [kind]) => self.create(kind, body),
+            ("PATCH", [kind, id]) => self.update(kind, id, body),
+            ("GET", ["projects", project, "users", user, "roles"]) => {
+                let roles: Vec<_> = self
+                    .grants
+                    .iter()
+                    .filter(|(p, u, _)| p == project && u == user)
+                    .map(|(_, _, role)| json!({"id": role}))
+                    .collect();
+                (200, None, json!({"roles": roles}))
+            }
+            ("PUT", ["projects", project, "users", user, "roles", role]) => {
+                let [project, user, role] = [project, user, role].map(|id| (*id).to_owned());
+                self.grants.insert((project, user, role));
+                (204, None, Value::Null)
+            }
+            _ => refusal(404, "no such thing"),
+        }
+    }
+
+    fn token(&mut self, body: &Value) -> (u16, Option<String>, Value) {
+        let user = &body["auth"]["identity"]["password"]["user"];
+        let name = user["name"].as_str().unwrap();
+        self.log.push(format!("TOKEN {name}"));
+        let known = self.items["users"].iter().any(|known| {
+            known["name"] == name && known["password"] == user["password"] && known["enabled"] == true
+        });
+        if !known {
+            return refusal(401, "The request you have made requires authentication.");
+        }
+        self.next += 1;
+        let token = format!("token-{}", self.next);
+        self.tokens.insert(token.clone());
+        let catalogue: Vec<_> = self
+            .items
+            .get("services")
+            .into_iter()
+            .flatten()
+            .map(|service| {
+                let endpoints: Vec<_> = self.items["endpoints"]
+                    .iter()
+                    .filter(|endpoint| endpoint["service_id"] == service["id"])
+                    .cloned()
+                    .collect();
+                json!({"name": service["name"], "type": service["type"], "endpoints": endpoints})
+            })
+            .collect();
+        (
+            201,
+            Some(token),
+            json!({"token": {"expires_at": "2999-01-01T00:00:00.000000Z", "catalog": catalogue}}),
+        )
+    }
+
+    fn list(&mut self, kind: &str, query: &str) -> (u16, Option<String>, Value) {
+        let name = query.split('&').find_map(|pair| pair.strip_prefix("name="));
+        let mut items: Vec<_> = self.items.get(kind).cloned().unwrap_or_default();
+        items.retain(|item| name.is_none_or(|name| item["name"] == name));
+        for item in &mut items {
+            item.as_object_mut().unwrap().remove("password");
+        }
+        if self.hidden.remove(kind) {
+            items.clear();
+        }
+        (200, None, json!({kind: items}))
+    }
+
+    fn create(&mut self, kind: &str, body: &Value) -> (u16, Option<String>, Value) {
+        let (kind, one) = KINDS.into_iter().find(|(known, _)| *known == kind).unwrap();
+        let mut item = body[one].clone();
+        let key = if kind == "regions" { "id" } else { "name" };
+        // As in Keystone, services and endpoints may be doubled, all else not.
+        let taken = !matches!(kind, "services" | "endpoints")
+            && self.items.get(kind).into_iter().flatten().any(|known| known[key] == item[key]);
+        if taken {
+            return refusal(409, "Conflict occurred attempting to store it: it exists already.");
+        }
+        if kind == "endpoints"
+            && !self.items["services"].iter().any(|service| service["id"] == item["service_id"])
+        {
+            return refusal(400, "no such service");
+        }
+        if self.forgetful {
+            item["id"] = json!("forgotten");
+        } else {
+            let id = self.add(kind, item.clone());
+            item["id"] = json!(id);
+        }
+        (201, None, json!({one: item}))
+    }
+
+    fn update(&mut self, kind: &str, id: &str, body: &Value) -> (u16, Option<String>, Value) {
+        let (_, one) = KINDS.into_iter().find(|(known, _)| *known == kind).unwrap();
+        let Some(item) =
+            self.items.get_mut(kind).and_then(|items| items.iter_mut().find(|item| item["id"] == id))
+        else {
+            return refusal(404, "no such item");
+        };
+        for (key, value) in body[one].as_object().unwrap() {
+            item[key] = value.clone();
+        }
+        (200, None, json!({one: item}))
+    }
+}
+
+/// Waits until nobody listens at an address any more: for tests of silence.
+pub(super) fn dead_address() -> SocketAddr {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert!(TcpStream::connect(address).is_err(), "somebody took the port meanwhile");
+    address
+}

@@ -108,6 +108,8 @@ enum Drain {
 pub struct State {
     policy: Policy,
     phase: Phase,
+    /// A second stop request is impatience; the first may come just when a drain has begun.
+    asked_to_stop: bool,
     /// The group that got a forwarded TERM: a second one makes many programs give up at once.
     terminated_group: Option<Pid>,
     /// When the current run began; runs are aligned to the first.
@@ -118,7 +120,14 @@ pub struct State {
 
 impl State {
     pub fn new(policy: Policy, now: u64) -> Self {
-        Self { policy, phase: Phase::Idle, terminated_group: None, run_due: now, deadline: None }
+        Self {
+            policy,
+            phase: Phase::Idle,
+            asked_to_stop: false,
+            terminated_group: None,
+            run_due: now,
+            deadline: None,
+        }
     }
 
     /// The next interval after `now`; intervals that a long run has used up are skipped.
@@ -161,14 +170,15 @@ impl State {
     }
 
     fn signal_while_running(&mut self, received: u8, main: Pid, now: u64) -> Vec<Action> {
+        let Some(sent) = self.policy.rewrites.apply(received) else { return Vec::new() };
         let mut actions = Vec::new();
         if signal::is_stop_request(received) {
+            self.asked_to_stop = true;
             if let (None, Some(timeout)) = (self.deadline, self.policy.stop_timeout) {
                 self.deadline = Some(now.saturating_add(timeout));
             }
             self.phase = Phase::Running { main, stopping: true };
         }
-        let Some(sent) = self.policy.rewrites.apply(received) else { return actions };
         if sent == signal::CONT && !self.policy.pid_one && self.policy.terminal {
             actions.push(Action::Resume(main));
         }
@@ -200,20 +210,25 @@ pub fn react(event: Event, now: u64, state: &mut State) -> Vec<Action> {
         (Event::Signal(received), Phase::Running { main, .. }) => {
             state.signal_while_running(received, main, now)
         }
-        (Event::Signal(received), Phase::Idle) if signal::is_stop_request(received) => state.drain(0),
+        (Event::Signal(received), Phase::Idle) if signal::is_stop_request(received) => {
+            state.asked_to_stop = true;
+            state.drain(0)
+        }
         (Event::Signal(received), Phase::Draining { code, step: Drain::Terminated })
             if signal::is_stop_request(received) =>
         {
-            state.kill(code, now)
+            if state.asked_to_stop {
+                return state.kill(code, now);
+            }
+            state.asked_to_stop = true;
+            Vec::new()
         }
-        (Event::Signal(_), Phase::Idle | Phase::Draining { .. }) => Vec::new(),
 
         (Event::Stopped(pid), Phase::Running { main, .. })
             if pid == main && state.policy.terminal && !state.policy.pid_one =>
         {
             [Action::Suspend].into()
         }
-        (Event::Stopped(_), _) => Vec::new(),
 
         (Event::Reaped(pid, status), Phase::Running { main, stopping }) if pid == main => {
             match exit_code(status) {
@@ -221,9 +236,10 @@ pub fn react(event: Event, now: u64, state: &mut State) -> Vec<Action> {
                 None => Vec::new(),
             }
         }
-        (Event::Reaped(..), _) => Vec::new(),
 
-        (Event::Swept { left: false }, Phase::Draining { code, .. }) => [Action::Exit(code)].into(),
+        // Nothing is left, or only what not even KILL can end.
+        (Event::Swept { left: false }, Phase::Draining { code, .. })
+        | (Event::Deadline, Phase::Draining { code, step: Drain::Killed }) => [Action::Exit(code)].into(),
         (Event::Swept { left: true }, Phase::Draining { code, step: Drain::Looking }) => {
             state.phase = Phase::Draining { code, step: Drain::Terminated };
             state.deadline = Some(now.saturating_add(state.policy.grace));
@@ -233,7 +249,6 @@ pub fn react(event: Event, now: u64, state: &mut State) -> Vec<Action> {
         (Event::Swept { left: true }, Phase::Draining { step: Drain::Killed, .. }) => {
             [Action::KillAll].into()
         }
-        (Event::Swept { .. }, _) => Vec::new(),
 
         (Event::Deadline, Phase::Idle) => {
             state.deadline = None;
@@ -243,10 +258,13 @@ pub fn react(event: Event, now: u64, state: &mut State) -> Vec<Action> {
             state.deadline = None;
             [Action::ReportKill, Action::KillAll].into()
         }
-        (Event::Deadline, Phase::Draining { code, step: Drain::Killed }) => [Action::Exit(code)].into(),
         (Event::Deadline, Phase::Draining { code, step: Drain::Looking | Drain::Terminated }) => {
             state.kill(code, now)
         }
+
+        // Orphans, and signals to a command that does not run.
+        (Event::Signal(_), Phase::Idle | Phase::Draining { .. })
+        | (Event::Stopped(_) | Event::Reaped(..) | Event::Swept { .. }, _) => Vec::new(),
     }
 }
 

@@ -95,16 +95,25 @@ fn unkillable_processes_do_not_hold_the_end_up_for_ever() {
 }
 
 #[test]
-fn a_stop_request_during_the_grace_ends_it() {
+fn a_second_stop_request_ends_the_grace_and_the_first_does_not() {
     for signal in [TERM, INT, signal::QUIT] {
-        let mut state = running(policy());
-        react(exited(0), 0, &mut state);
-        react(Event::Swept { left: true }, 0, &mut state);
-        assert_eq!(react(Event::Signal(HUP), 1, &mut state), []);
-        let end = react(Event::Signal(signal), 1, &mut state);
-        assert_eq!(end, [Action::ReportKill, Action::KillAll]);
-        // Asking once more while they die is no new reason for anything.
-        assert_eq!(react(Event::Signal(signal), 2, &mut state), []);
+        for before in [true, false] {
+            let mut state = running(policy());
+            if before {
+                react(Event::Signal(signal), 0, &mut state);
+            }
+            react(exited(0), 0, &mut state);
+            react(Event::Swept { left: true }, 0, &mut state);
+            assert_eq!(react(Event::Signal(HUP), 1, &mut state), []);
+            if !before {
+                // The command had ended by itself just before it was to be stopped.
+                assert_eq!(react(Event::Signal(signal), 1, &mut state), []);
+            }
+            let end = react(Event::Signal(signal), 1, &mut state);
+            assert_eq!(end, [Action::ReportKill, Action::KillAll]);
+            // Asking once more while they die is no new reason for anything.
+            assert_eq!(react(Event::Signal(signal), 2, &mut state), []);
+        }
     }
 }
 

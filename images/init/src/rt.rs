@@ -226,6 +226,7 @@ impl Allocator {
     }
 }
 
+#[expect(clippy::cast_ptr_alignment, reason = "blocks are aligned to at least 16 bytes")]
 // SAFETY: blocks come from fresh mappings, are at least as large and as aligned as their class
 // (a power of two, carved from page-aligned chunks in multiples of itself), and go back to the
 // list of the class that the same layout selects.

@@ -109,7 +109,7 @@ impl Program {
     fn execute(&self, argv: &[*const u8], envp: &[*const u8]) -> Errno {
         let Some(name) = self.command.first() else { return Errno(libc::ENOENT) };
         if name.to_bytes().contains(&b'/') {
-            return self.execute_file(name, argv, envp);
+            return execute_file(name, argv, envp);
         }
         if name.is_empty() {
             return Errno(libc::ENOENT);
@@ -120,7 +120,7 @@ impl Program {
             let directory = if directory.is_empty() { b"." } else { directory };
             let candidate = [directory, b"/", name.to_bytes()].concat();
             let Ok(candidate) = file::c_string(&candidate) else { continue };
-            match self.execute_file(&candidate, argv, envp) {
+            match execute_file(&candidate, argv, envp) {
                 Errno(libc::ENOENT | libc::ENOTDIR) => {}
                 Errno(libc::EACCES) => reason = Errno(libc::EACCES),
                 other => return other,
@@ -128,17 +128,17 @@ impl Program {
         }
         reason
     }
+}
 
-    /// A text file without `#!` is a shell script, as for `execvp`.
-    fn execute_file(&self, path: &CStr, argv: &[*const u8], envp: &[*const u8]) -> Errno {
-        let errno = process::exec(path, argv, envp);
-        if errno != Errno(libc::ENOEXEC) {
-            return errno;
-        }
-        let mut script = Vec::from([c"/bin/sh".as_ptr().cast(), path.as_ptr().cast()]);
-        script.extend_from_slice(argv.get(1..).unwrap_or_default());
-        process::exec(c"/bin/sh", &script, envp)
+/// A text file without `#!` is a shell script, as for `execvp`.
+fn execute_file(path: &CStr, argv: &[*const u8], envp: &[*const u8]) -> Errno {
+    let errno = process::exec(path, argv, envp);
+    if errno != Errno(libc::ENOEXEC) {
+        return errno;
     }
+    let mut script = Vec::from([c"/bin/sh".as_ptr().cast(), path.as_ptr().cast()]);
+    script.extend_from_slice(argv.get(1..).unwrap_or_default());
+    process::exec(c"/bin/sh", &script, envp)
 }
 
 fn pointers(strings: &[&'static CStr]) -> Vec<*const u8> {

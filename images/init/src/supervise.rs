@@ -132,7 +132,7 @@ impl Supervisor<'_> {
     fn act(&mut self, actions: &[Action], state: &mut State) {
         for action in actions {
             match *action {
-                Action::Forward { to, signal } => self.forward(to, signal),
+                Action::Forward { to, signal } => forward(to, signal),
                 Action::Suspend => {
                     if self.program.terminal {
                         let _ = process::set_foreground(&file::STDIN, process::own_group());
@@ -171,27 +171,27 @@ impl Supervisor<'_> {
         }
     }
 
-    fn forward(&self, to: Target, signal: u8) {
-        let result = match to {
-            Target::Process(pid) => sys::signal::send(pid, signal),
-            Target::Group(pid) => match sys::signal::send(-pid, signal) {
-                // The command moved to another group by itself.
-                Err(Errno(libc::ESRCH)) => sys::signal::send(pid, signal),
-                result => result,
-            },
-        };
-        match result {
-            // It has ended and waits to be reaped.
-            Ok(()) | Err(Errno(libc::ESRCH)) => {}
-            Err(errno) => say!("cannot forward signal {signal}: {errno}"),
-        }
-    }
-
     fn exit(&self, code: u8) -> ! {
         if self.program.terminal && self.own != 1 {
             // The next command of a script reads this terminal from our group.
             let _ = process::set_foreground(&file::STDIN, process::own_group());
         }
         sys::exit(self.exits.get(usize::from(code)).copied().unwrap_or(code))
+    }
+}
+
+fn forward(to: Target, signal: u8) {
+    let result = match to {
+        Target::Process(pid) => sys::signal::send(pid, signal),
+        Target::Group(pid) => match sys::signal::send(-pid, signal) {
+            // The command moved to another group by itself.
+            Err(Errno(libc::ESRCH)) => sys::signal::send(pid, signal),
+            result => result,
+        },
+    };
+    match result {
+        // It has ended and waits to be reaped.
+        Ok(()) | Err(Errno(libc::ESRCH)) => {}
+        Err(errno) => say!("cannot forward signal {signal}: {errno}"),
     }
 }

@@ -157,10 +157,10 @@ fn inherited_descriptors_reach_the_command_and_are_not_held_by_us() {
 #[test]
 fn masks_and_dispositions_reach_the_command_untouched() {
     let script = format!(
-        r#"use POSIX;
+        r"use POSIX;
         $SIG{{$_}} = 'IGNORE' for qw(TTOU SEGV INT HUP CHLD PIPE);
         sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGTTIN, SIGILL, SIGTERM, SIGUSR2));
-        exec '{}', 'cat', '/proc/self/status';"#,
+        exec '{}', 'cat', '/proc/self/status';",
         binary().display()
     );
     let direct = script.replace(&format!("'{}', ", binary().display()), "");

@@ -1,5 +1,7 @@
 //! What PID 1 costs: bytes, memory and wake-ups. The limits are promises of the README.
 
+#![expect(clippy::print_stdout, reason = "measured figures are worth reading")]
+
 mod common;
 
 use std::time::Duration;

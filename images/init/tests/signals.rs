@@ -1,5 +1,7 @@
 //! Forwarding: every signal, to whom, as what, and none lost.
 
+#![expect(clippy::print_stdout, reason = "measured figures are worth reading")]
+
 mod common;
 
 use std::time::{Duration, Instant};
@@ -36,7 +38,8 @@ fn every_signal_arrives_in_every_mode() {
 
 #[test]
 fn rewrites_change_drop_and_swap() {
-    let cases: [(&[&str], &[(i32, &str)]); 5] = [
+    type Case = (&'static [&'static str], &'static [(i32, &'static str)]);
+    let cases: [Case; 5] = [
         (&[], &[(SIGTERM, "15"), (SIGINT, "2")]),
         (&["TERM:INT"], &[(SIGTERM, "2"), (SIGINT, "2")]),
         (&["TERM:INT", "INT:TERM", "QUIT:QUIT"], &[(SIGTERM, "2"), (SIGINT, "15"), (SIGQUIT, "3")]),
@@ -86,7 +89,9 @@ fn the_group_gets_the_signal_and_a_single_child_keeps_it() {
     assert_eq!(running.end().code(), 143);
     let survivors: Vec<i32> = all.into_iter().filter(|pid| alive(*pid)).collect();
     assert_eq!(survivors.len(), 4);
-    survivors.iter().for_each(|pid| kill(*pid, SIGKILL));
+    for pid in survivors {
+        kill(pid, SIGKILL);
+    }
 }
 
 #[test]
@@ -199,7 +204,9 @@ fn no_early_signal_is_lost(mode: As, target: &str) {
             }
             if Instant::now() > deadline {
                 lost += 1;
-                tree(pid).into_iter().for_each(|pid| kill(pid, SIGKILL));
+                for pid in tree(pid) {
+                    kill(pid, SIGKILL);
+                }
                 let _ = outer.wait();
                 break;
             }

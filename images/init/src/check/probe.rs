@@ -75,7 +75,8 @@ fn http(
                 let line = body_line(&answer).map_or(&b""[..], |(line, _)| line);
                 return Err(Failure::Wrong(format!("status {status}: {}", excerpt(line))));
             }
-            None if ended || answer.len() > 64 && !answer.starts_with(b"HTTP/1.") => {
+            // Servers of other protocols speak first and then wait; their first bytes tell.
+            None if ended || answer.iter().zip(b"HTTP/1.").any(|(came, due)| came != due) => {
                 let line = answer.split(|byte| *byte == b'\n').next().unwrap_or_default();
                 return Err(Failure::Wrong(format!("not HTTP: {}", excerpt(line))));
             }

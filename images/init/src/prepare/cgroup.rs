@@ -60,7 +60,7 @@ fn enter(root: &[u8], name: &str) -> core::result::Result<(), (&'static str, Err
 }
 
 fn make(path: &[u8]) -> Result<()> {
-    match file::make_directory(&*file::c_string(path)?, 0o755) {
+    match file::make_directory(&file::c_string(path)?, 0o755) {
         Err(Errno(libc::EEXIST)) => Ok(()),
         result => result,
     }
@@ -81,11 +81,11 @@ fn copy_if_empty(parent: &[u8], child: &[u8], setting: &str) -> Result<()> {
 }
 
 fn read_setting(cgroup: &[u8], setting: &str) -> Result<Vec<u8>> {
-    file::read_path(&*setting_path(cgroup, setting)?, 4096)
+    file::read_path(&setting_path(cgroup, setting)?, 4096)
 }
 
 fn write_setting(cgroup: &[u8], setting: &str, value: &[u8]) -> Result<()> {
-    file::write(&file::open_write(&*setting_path(cgroup, setting)?)?, value).map(drop)
+    file::write(&file::open_write(&setting_path(cgroup, setting)?)?, value).map(drop)
 }
 
 fn setting_path(cgroup: &[u8], setting: &str) -> Result<alloc::ffi::CString> {

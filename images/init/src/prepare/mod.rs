@@ -49,6 +49,10 @@ pub fn all(options: &Options, mut environment: Vec<&'static CStr>) -> Result<Vec
 /// processes of other users, which helpers started through sudo are.
 fn become_user(account: &user::Account) -> Result<(), u8> {
     let was_root = process::effective_user() == 0;
+    if !was_root && (process::effective_user(), process::effective_group()) == (account.user, account.group) {
+        // The engine has already done it.
+        return Ok(());
+    }
     let changed = process::change_identity(account.user, account.group, &account.groups).and_then(|()| {
         if was_root && account.user != 0 { process::keep_only(process::CAP_KILL) } else { Ok(()) }
     });

@@ -1,7 +1,5 @@
 //! `--user`: names and numbers from `/etc/passwd` and `/etc/group`, without a name service.
 
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::sys::file;
@@ -17,7 +15,7 @@ pub struct Account {
     pub home: Option<Vec<u8>>,
 }
 
-pub fn look_up(wanted: &str) -> Result<Account, String> {
+pub fn look_up(wanted: &str) -> Result<Account, &'static str> {
     let passwd = file::read_path(c"/etc/passwd", LIMIT).unwrap_or_default();
     let group = file::read_path(c"/etc/group", LIMIT).unwrap_or_default();
     resolve(wanted, &passwd, &group)
@@ -25,7 +23,7 @@ pub fn look_up(wanted: &str) -> Result<Account, String> {
 
 /// `NAME` or `UID`, with `:GROUP` or `:GID`. A UID that has no account needs no account: its
 /// group is then the number of the same value unless one is given.
-fn resolve(wanted: &str, passwd: &[u8], group: &[u8]) -> Result<Account, String> {
+fn resolve(wanted: &str, passwd: &[u8], group: &[u8]) -> Result<Account, &'static str> {
     let (user, wanted_group) = match wanted.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (wanted, None),
@@ -35,7 +33,7 @@ fn resolve(wanted: &str, passwd: &[u8], group: &[u8]) -> Result<Account, String>
         fields.first() == Some(&user.as_bytes()) || number.is_some() && parse(fields.get(2)) == number
     });
     let entry_user = entry.as_ref().and_then(|fields| parse(fields.get(2)));
-    let user_id = entry_user.or(number).ok_or_else(|| format!("no such user in /etc/passwd"))?;
+    let user_id = entry_user.or(number).ok_or("no such user in /etc/passwd")?;
     let own_group = entry.as_ref().and_then(|fields| parse(fields.get(3))).unwrap_or(user_id);
     let group_id = match wanted_group {
         None => own_group,
@@ -43,7 +41,7 @@ fn resolve(wanted: &str, passwd: &[u8], group: &[u8]) -> Result<Account, String>
             .find(|fields| fields.first() == Some(&name.as_bytes()))
             .and_then(|fields| parse(fields.get(2)))
             .or_else(|| name.parse().ok())
-            .ok_or_else(|| format!("no such group in /etc/group"))?,
+            .ok_or("no such group in /etc/group")?,
     };
     let mut groups = Vec::from([group_id]);
     if let Some(name) = entry.as_ref().and_then(|fields| fields.first()) {
@@ -80,7 +78,7 @@ mod tests {
     const GROUP: &[u8] = b"root:x:0:\nnova:x:42436:\nlibvirt:x:64055:qemu,nova\n\
         kolla:x:42400:nova\nkvm:x:107:\n";
 
-    fn account(wanted: &str) -> Result<(u32, u32, Vec<u32>, bool), String> {
+    fn account(wanted: &str) -> Result<(u32, u32, Vec<u32>, bool), &'static str> {
         resolve(wanted, PASSWD, GROUP).map(|a| (a.user, a.group, a.groups, a.home.is_some()))
     }
 

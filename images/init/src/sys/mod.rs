@@ -4,6 +4,12 @@
 //! decides anything, retries or prints.
 
 #![expect(unsafe_code, reason = "system calls are what this module is for")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the kernel's numbers fit the types that its interface gives them"
+)]
 
 pub mod errno;
 pub mod file;
@@ -24,12 +30,12 @@ pub type Result<T> = core::result::Result<T, Errno>;
 /// # Safety
 /// The arguments must satisfy the contract of the call: pointers valid for what it reads or writes.
 unsafe fn syscall6(number: c_long, arguments: [usize; 6]) -> Result<usize> {
-    let [a, b, c, d, e, f] = arguments;
+    let [first, second, third, fourth, fifth, sixth] = arguments;
     let result: isize;
     // SAFETY: the kernel clobbers only rax, rcx and r11; memory effects are the caller's promise.
     unsafe {
-        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b,
-             in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") first, in("rsi") second,
+             in("rdx") third, in("r10") fourth, in("r8") fifth, in("r9") sixth,
              lateout("rcx") _, lateout("r11") _, options(nostack));
     }
     if (-4095..0).contains(&result) {
@@ -98,6 +104,7 @@ pub fn exit(code: u8) -> ! {
 }
 
 /// Fresh zeroed pages, or null.
+#[cfg_attr(test, expect(dead_code, reason = "unit tests use the standard allocator"))]
 pub fn map_memory(size: usize) -> *mut u8 {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: an anonymous mapping at an address the kernel chooses touches nothing of ours.

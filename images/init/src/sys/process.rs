@@ -94,6 +94,10 @@ pub fn effective_user() -> u32 {
     get(libc::SYS_geteuid).cast_unsigned()
 }
 
+pub fn effective_group() -> u32 {
+    get(libc::SYS_getegid).cast_unsigned()
+}
+
 pub fn set_group(pid: Pid, group: Pid) -> Result<()> {
     // SAFETY: takes no pointers.
     unsafe { syscall!(libc::SYS_setpgid, pid, group) }.map(drop)

@@ -1,5 +1,9 @@
 //! What is written down of a run: the intent log for recovery, and the record of a generation for history. Pure.
 
+pub mod entry;
 pub mod record;
+pub mod replay;
 
+pub use entry::{Entry, Event, StepState};
 pub use record::{GenerationRecord, RecordOutcome, SlotRecord};
+pub use replay::{Replay, replay};

@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod inert;
+pub mod journal_file;
 pub mod ledger;
 pub mod library;
 pub mod lock;

@@ -1,0 +1,357 @@
+//! One step, one call. An arm decides nothing: what it needs is in the plan, the desired state, or an earlier answer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use super::{Environment, StepError};
+use crate::build::INIT_BINARY;
+use crate::engine::{
+    CreateRequest, Engine, EngineError, EngineErrorKind, EngineResult, ExecRequest, LogOptions, archive,
+};
+use crate::journal::GenerationRecord;
+use crate::model::labels::{self, LabelRole, Labels};
+use crate::model::{
+    CheckSpec, ContainerId, ContainerState, Desired, HostName, ObservedContainer, Role, RunId, Slot, SpecHash,
+};
+use crate::plan::{Action, ExitRule, Plan, Step, Target};
+use crate::store::ledger;
+
+/// Lines of a failed container's log that are shown without being asked.
+const TAIL: u64 = 20;
+/// What a check may take beyond its own deadline before the engine itself is suspected.
+const SLACK: Duration = Duration::from_secs(15);
+
+/// What steps of one run share.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub environment: &'a Environment,
+    pub plan: &'a Plan,
+    pub desired: &'a Desired,
+    pub run: RunId,
+    /// Ids of the containers that this run made, by host and engine name.
+    made: Mutex<BTreeMap<(HostName, String), ContainerId>>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(environment: &'a Environment, plan: &'a Plan, desired: &'a Desired, run: RunId) -> Self {
+        Self { environment, plan, desired, run, made: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Returns the engine of a host.
+    pub(super) fn engine(&self, host: &HostName) -> Result<Arc<dyn Engine>, StepError> {
+        self.environment.engines.get(host).cloned().ok_or_else(|| fail(format!("host {host} has no engine")))
+    }
+
+    /// Returns a container's id; its name is unique on its host, so the engine can always be asked.
+    pub(super) async fn id(&self, host: &HostName, target: &Target) -> Result<ContainerId, StepError> {
+        if let Some(id) = target.id() {
+            return Ok(id.clone());
+        }
+        let key = (host.clone(), target.name().to_owned());
+        let known = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        match known {
+            Some(id) => Ok(id),
+            None => Ok(self.engine(host)?.container(target.name()).await?.id),
+        }
+    }
+
+    fn remember(&self, host: &HostName, name: &str, id: ContainerId) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert((host.clone(), name.to_owned()), id);
+    }
+
+    /// Carries out one step. `record` is what goes into the ledger.
+    pub(super) async fn perform(
+        &self,
+        step: &Step,
+        record: Option<&GenerationRecord>,
+        note: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), StepError> {
+        match &step.action {
+            Action::Staged | Action::Proven => Ok(()),
+            Action::Register { .. } => {
+                let changed =
+                    self.environment.registrar.register(&self.desired.identity).await.map_err(|e| self.said(&e))?;
+                note(format!("{} changes in Keystone", changed.len()));
+                Ok(())
+            }
+            Action::WriteGeneration { .. } => {
+                let (host, Some(record)) = (self.host(step)?, record) else { return Ok(()) };
+                Ok(ledger::write(self.engine(host)?.as_ref(), &self.plan.deployment, record).await?)
+            }
+            action => {
+                let host = self.host(step)?;
+                let engine = self.engine(host)?;
+                self.act(engine.as_ref(), host, step.slot.as_ref(), action, note).await
+            }
+        }
+    }
+
+    fn host<'s>(&self, step: &'s Step) -> Result<&'s HostName, StepError> {
+        step.host.as_ref().ok_or_else(|| fail(format!("step {} names no host", step.id)))
+    }
+
+    /// One call to an engine: of a plan's step, or of its undo.
+    pub(super) async fn act(
+        &self,
+        engine: &dyn Engine,
+        host: &HostName,
+        slot: Option<&Slot>,
+        action: &Action,
+        note: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), StepError> {
+        match action {
+            Action::CreateVolume { volume } => {
+                let short = volume
+                    .strip_prefix(&format!("{}_", self.plan.deployment))
+                    .unwrap_or(volume)
+                    .to_owned();
+                let labels: BTreeMap<String, String> = [
+                    (labels::DEPLOYMENT.to_owned(), self.plan.deployment.to_string()),
+                    (labels::VOLUME.to_owned(), short),
+                ]
+                .into();
+                Ok(again(|| engine.create_volume(volume, &labels)).await?)
+            }
+            Action::RemoveVolume { volume } => Ok(again(|| engine.remove_volume(volume)).await?),
+            Action::CreateContainer { name, spec } => {
+                let slot = slot.ok_or_else(|| fail(format!("{name} has no slot")))?;
+                let id = self.create(engine, name, slot, spec).await?;
+                self.remember(host, name, id);
+                Ok(())
+            }
+            Action::UploadConfig { container, .. } => {
+                let slot = slot.ok_or_else(|| fail(format!("{container} has no slot")))?;
+                let spec = self
+                    .desired
+                    .containers
+                    .get(slot)
+                    .ok_or_else(|| fail(format!("{slot} is not in the profile")))?;
+                let packed =
+                    archive::config(&spec.files, INIT_BINARY).map_err(|e| fail(format!("config of {slot}: {e}")))?;
+                let id = self.id(host, container).await?;
+                Ok(again(|| engine.upload(&id, packed.clone())).await?)
+            }
+            Action::StartContainer { container } => {
+                let id = self.id(host, container).await?;
+                Ok(again(|| engine.start(&id)).await?)
+            }
+            Action::StopContainer { container, grace } => {
+                note(format!("up to {grace} s to end by itself"));
+                let id = self.id(host, container).await?;
+                Ok(again(|| engine.stop(&id, Duration::from_secs(u64::from(*grace)))).await?)
+            }
+            Action::RemoveContainer { container } => match self.id(host, container).await {
+                Ok(id) => Ok(again(|| engine.remove(&id, true)).await?),
+                // Only an id is missing: the container is gone, or was never made.
+                Err(_) => match engine.container(container.name()).await {
+                    Ok(there) => Ok(again(|| engine.remove(&there.id, true)).await?),
+                    Err(error) if error.kind == EngineErrorKind::NotFound => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+            },
+            Action::AwaitHealthy { container, check } => {
+                let id = self.id(host, container).await?;
+                if let Some(check) = check {
+                    note(format!("waits for {}", check.targets.join(", ")));
+                }
+                self.healthy(engine, &id, container.name(), check.as_ref()).await
+            }
+            Action::AwaitExit { container, deadline, accept } => {
+                let id = self.id(host, container).await?;
+                note(format!("runs, up to {deadline} s"));
+                self.ended(engine, &id, container.name(), *deadline, *accept).await
+            }
+            Action::Register { .. } | Action::WriteGeneration { .. } | Action::Staged | Action::Proven => Ok(()),
+        }
+    }
+
+    async fn create(
+        &self,
+        engine: &dyn Engine,
+        name: &str,
+        slot: &Slot,
+        hash: &SpecHash,
+    ) -> Result<ContainerId, StepError> {
+        let spec =
+            self.desired.containers.get(slot).ok_or_else(|| fail(format!("{slot} is not in the profile")))?;
+        let record = spec.record(&self.desired.init_digest);
+        if record.hash() != *hash {
+            return Err(fail(format!("{slot} is not what the plan was made for")));
+        }
+        let generation = self.plan.generation.ok_or_else(|| fail("the plan makes no generation".to_owned()))?;
+        let role = match spec.role {
+            Role::Service { .. } => LabelRole::Service,
+            Role::Task { .. } => LabelRole::Task,
+        };
+        let labels = Labels {
+            deployment: self.plan.deployment.clone(),
+            role,
+            host: slot.host.clone(),
+            set: spec.set.clone(),
+            service: spec.service.clone(),
+            container: slot.container.clone(),
+            generation,
+            spec_hash: hash.clone(),
+            spec: record.canonical(),
+            release: self.plan.release.clone(),
+            run: self.run.clone(),
+        };
+        let request = CreateRequest::Spec {
+            name: name.to_owned(),
+            spec,
+            deployment: &self.plan.deployment,
+            labels: labels.to_map(),
+        };
+        match engine.create(&request).await {
+            Ok(id) => Ok(id),
+            // Whether it was made is unknown, or an answer was lost and the request came twice: the name tells, since names
+            // are never reused, and the label tells that it is this run's.
+            Err(error) if is_ambiguous(&error) || error.kind == EngineErrorKind::Conflict => {
+                let there = engine.container(name).await.map_err(|_| StepError::from(error.clone()))?;
+                let ours = there.slot_labels.as_ref().is_some_and(|l| l.run == self.run)
+                    && there.state == ContainerState::Created;
+                if ours { Ok(there.id) } else { Err(error.into()) }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until a container passes its check; it dying, or the deadline, ends the wait.
+    async fn healthy(
+        &self,
+        engine: &dyn Engine,
+        id: &ContainerId,
+        name: &str,
+        check: Option<&CheckSpec>,
+    ) -> Result<(), StepError> {
+        let Some(check) = check else {
+            let there = engine.container(&id.0).await?;
+            return if there.state == ContainerState::Running {
+                Ok(())
+            } else {
+                Err(self.dead(engine, &there, name).await)
+            };
+        };
+        let deadline = check.deadline;
+        let request = ExecRequest { command: check.argv(Some(deadline)), ..ExecRequest::default() };
+        let limit = Duration::from_secs(u64::from(deadline)) + SLACK;
+        let outcome = tokio::select! {
+            outcome = engine.exec(id, &request) => outcome,
+            ended = engine.wait(id) => {
+                let there = match ended {
+                    Ok(_) => engine.container(&id.0).await,
+                    Err(error) => Err(error),
+                };
+                return Err(match there {
+                    Ok(there) => self.dead(engine, &there, name).await,
+                    Err(error) => error.into(),
+                });
+            }
+            () = tokio::time::sleep(limit) => {
+                let tail = self.tail(engine, id).await;
+                return Err(fail(format!("{name}: its check did not end within {} s{tail}", limit.as_secs())));
+            }
+        };
+        match outcome {
+            Ok(outcome) if outcome.code == 0 => Ok(()),
+            Ok(outcome) => {
+                let there = engine.container(&id.0).await?;
+                if there.state != ContainerState::Running || there.restart_count > 0 {
+                    return Err(self.dead(engine, &there, name).await);
+                }
+                let said = [outcome.stdout, outcome.stderr].concat();
+                let said = self.environment.redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();
+                let tail = self.tail(engine, id).await;
+                Err(fail(format!("{name} was not healthy within {deadline} s; its last check said:\n  {said}{tail}")))
+            }
+            // An exec into a container that has just died is refused: the container tells why.
+            Err(error) => match engine.container(&id.0).await {
+                Ok(there) if there.state != ContainerState::Running || there.restart_count > 0 => {
+                    Err(self.dead(engine, &there, name).await)
+                }
+                Ok(_) | Err(_) => Err(error.into()),
+            },
+        }
+    }
+
+    /// Waits until a task has ended, and judges its exit code.
+    async fn ended(
+        &self,
+        engine: &dyn Engine,
+        id: &ContainerId,
+        name: &str,
+        deadline: u32,
+        accept: ExitRule,
+    ) -> Result<(), StepError> {
+        let limit = Duration::from_secs(u64::from(deadline));
+        let Ok(ended) = tokio::time::timeout(limit, engine.wait(id)).await else {
+            let tail = self.tail(engine, id).await;
+            return Err(fail(format!("{name} did not end within {deadline} s{tail}")));
+        };
+        ended?;
+        // The wait's own code is that of the process; a container that never started has one too. Its state has both.
+        let there = engine.container(&id.0).await?;
+        match accept {
+            ExitRule::Any => Ok(()),
+            ExitRule::Success if there.exit_code == Some(0) && there.error.is_none() => Ok(()),
+            ExitRule::Success => Err(self.dead(engine, &there, name).await),
+        }
+    }
+
+    /// Describes a container that ended when it should not have: code, the engine's words, its own last words.
+    async fn dead(&self, engine: &dyn Engine, there: &ObservedContainer, name: &str) -> StepError {
+        let code = there.exit_code.map(|c| format!(" with code {c}")).unwrap_or_default();
+        let oom = if there.oom_killed { ", killed for want of memory" } else { "" };
+        let error = there
+            .error
+            .as_ref()
+            .map(|e| format!(" ({})", self.environment.redactor.redact(e)))
+            .unwrap_or_default();
+        let tail = self.tail(engine, &there.id).await;
+        fail(format!("{name} ended{code}{oom}{error}{tail}"))
+    }
+
+    /// Returns the last lines of a container's log, ready to be appended to a message.
+    async fn tail(&self, engine: &dyn Engine, id: &ContainerId) -> String {
+        let options = LogOptions { tail: Some(TAIL), ..LogOptions::default() };
+        let mut bytes = Vec::new();
+        let mut chunks = engine.logs(id, &options);
+        while let Some(Ok(chunk)) = chunks.next().await {
+            bytes.extend_from_slice(&chunk.bytes);
+        }
+        let text = self.environment.redactor.redact_bytes(&bytes);
+        if text.trim().is_empty() {
+            return "; its log is empty".to_owned();
+        }
+        let lines: Vec<String> = text.lines().map(|line| format!("  | {line}")).collect();
+        format!("; its last lines:\n{}", lines.join("\n"))
+    }
+
+    fn said(&self, text: &str) -> StepError {
+        fail(self.environment.redactor.redact(text).into_owned())
+    }
+}
+
+pub(super) fn fail(message: String) -> StepError {
+    StepError { message }
+}
+
+/// Whether a request may have been carried out although no answer came.
+fn is_ambiguous(error: &EngineError) -> bool {
+    matches!(error.kind, EngineErrorKind::Unreachable | EngineErrorKind::Timeout)
+}
+
+/// Makes an idempotent call once more when its answer was lost: doing it twice is doing it once.
+async fn again<T, F, Fut>(call: F) -> EngineResult<T>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = EngineResult<T>>,
+{
+    match call().await {
+        Err(error) if is_ambiguous(&error) => call().await,
+        other => other,
+    }
+}

@@ -1,0 +1,371 @@
+//! The walk over the graph.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use rand::Rng as _;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::perform::Work;
+use super::report::{Outcome, RunReport, SetOutcome, StepReport, longest_chain};
+use super::unwind::unwind;
+use super::{Environment, ExecuteError, StepError};
+use crate::journal::entry::JOURNAL_VERSION;
+use crate::journal::record::RECORD_VERSION;
+use crate::journal::{Event as JournalEvent, GenerationRecord, RecordOutcome, SlotRecord};
+use crate::model::{Desired, HostName, RunId, SetName};
+use crate::plan::{Action, Change, Mark, Plan, Step, StepId};
+use crate::report::event::Outcome as EventOutcome;
+use crate::report::Event;
+use crate::store::journal_file::Journal;
+
+/// Calls to one engine at a time. Waits do not count: they cost the engine nothing.
+const PER_HOST: usize = 8;
+
+/// Carries out a plan that was verified and agreed to, with the deployment's lock held.
+pub async fn run(
+    environment: &Environment,
+    plan: &Plan,
+    desired: &Desired,
+) -> Result<RunReport, ExecuteError> {
+    if let Some(host) = plan.hosts.iter().find(|host| !environment.engines.contains_key(*host)) {
+        return Err(ExecuteError::UnknownHost(host.clone()));
+    }
+    let run = run_id()?;
+    let journal = Journal::create(&environment.state, run.as_str())?;
+    journal
+        .append(JournalEvent::RunBegan {
+            version: JOURNAL_VERSION,
+            run: run.clone(),
+            deployment: plan.deployment.clone(),
+            purpose: plan.purpose.as_str().to_owned(),
+            generation: plan.generation,
+            steps: plan.steps.len(),
+        })
+        .await?;
+    let work = Work::new(environment, plan, desired, run.clone());
+    let walk = Walk { work: &work, journal: &journal, began: Instant::now(), limits: limits(plan) };
+    let report = walk.all(run).await?;
+    let outcome = serde_json::to_value(report.outcome).ok().and_then(|v| v.as_str().map(str::to_owned));
+    journal.append(JournalEvent::RunEnded { outcome: outcome.unwrap_or_default() }).await?;
+    Ok(report)
+}
+
+/// A name that sorts by time and that no other run has.
+fn run_id() -> Result<RunId, ExecuteError> {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dt%H%M%S").to_string();
+    let salt: u32 = rand::rng().random();
+    Ok(RunId::new(format!("{time}-{salt:08x}"))?)
+}
+
+fn limits(plan: &Plan) -> BTreeMap<HostName, Arc<Semaphore>> {
+    plan.hosts.iter().map(|host| (host.clone(), Arc::new(Semaphore::new(PER_HOST)))).collect()
+}
+
+struct Walk<'w, 'a> {
+    work: &'w Work<'a>,
+    journal: &'w Journal,
+    began: Instant,
+    limits: BTreeMap<HostName, Arc<Semaphore>>,
+}
+
+/// What is known while the walk goes on.
+#[derive(Default)]
+struct Progress {
+    done: BTreeSet<StepId>,
+    begun: BTreeSet<StepId>,
+    reports: HashMap<u32, StepReport>,
+    failures: Vec<String>,
+    failed_sets: BTreeSet<SetName>,
+    /// A step without a set failed: nothing that depends on it can be done.
+    failed_steps: BTreeSet<StepId>,
+}
+
+type Ended = (StepId, f64, f64, Result<(), StepError>);
+
+impl Walk<'_, '_> {
+    async fn all(&self, run: RunId) -> Result<RunReport, ExecuteError> {
+        let plan = self.work.plan;
+        let environment = self.work.environment;
+        let reporter = environment.reporter.as_ref();
+        let title = format!("{} {}", plan.purpose.as_str(), plan.deployment);
+        reporter.on(Event::Phase { title, total: Some(plan.steps.len()) });
+        let record = self.record(&run);
+
+        let mut progress = Progress::default();
+        let mut running: FuturesUnordered<BoxFuture<'_, Result<Ended, ExecuteError>>> = FuturesUnordered::new();
+        let mut interrupted = false;
+        loop {
+            if !interrupted {
+                let ready: Vec<&Step> = plan.steps.iter().filter(|step| self.may_begin(step, &progress)).collect();
+                for step in ready {
+                    progress.begun.insert(step.id);
+                    running.push(Box::pin(self.one(step, record.as_ref())));
+                }
+                // Steps without a call are done at once and may free others; `running` yields them next.
+            }
+            if running.is_empty() {
+                break;
+            }
+            let ended = tokio::select! {
+                ended = running.next() => ended,
+                () = environment.cancel.cancelled(), if !interrupted => {
+                    interrupted = true;
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { break };
+            self.note(ended?, &mut progress);
+        }
+
+        drop(running);
+        let unfinished = self.unfinished(&progress);
+        let mut sets: BTreeMap<SetName, SetOutcome> = self
+            .work
+            .plan
+            .changing_sets()
+            .into_iter()
+            .map(|set| {
+                let outcome = if unfinished.contains(&set) { SetOutcome::Untouched } else { SetOutcome::New };
+                (set, outcome)
+            })
+            .collect();
+        let mut failures = std::mem::take(&mut progress.failures);
+        let wrong = !failures.is_empty() || interrupted;
+        let mut broken = false;
+        if wrong {
+            let touched: Vec<SetName> =
+                unfinished.iter().filter(|set| self.touched(set, &progress)).cloned().collect();
+            if !touched.is_empty() {
+                reporter.on(Event::Phase { title: "returning to what was".to_owned(), total: None });
+                let (undone, more) = unwind(self.work, self.journal, &touched).await?;
+                broken = !more.is_empty();
+                sets.extend(undone);
+                failures.extend(more);
+            }
+        }
+        let outcome = match (wrong, broken, interrupted) {
+            (false, _, _) => Outcome::Done,
+            (true, true, _) => Outcome::Failed,
+            (true, false, true) => Outcome::Interrupted,
+            (true, false, false) => Outcome::Undone,
+        };
+        if wrong {
+            self.cancelled(&progress);
+        }
+        self.end(record, outcome, &mut progress, &mut failures).await?;
+        let (longest_chain_seconds, chain) = longest_chain(plan, &progress.reports);
+        let mut steps: Vec<StepReport> = progress.reports.into_values().collect();
+        steps.sort_by_key(|step| step.id);
+        Ok(RunReport {
+            version: 1,
+            run: Some(run),
+            purpose: plan.purpose.as_str().to_owned(),
+            generation: plan.generation,
+            outcome,
+            seconds: self.began.elapsed().as_secs_f64(),
+            longest_chain_seconds,
+            longest_chain: chain,
+            sets,
+            steps,
+            failures,
+        })
+    }
+
+    /// A step begins when all before it is done, and neither its set nor anything it stands on has failed.
+    fn may_begin(&self, step: &Step, progress: &Progress) -> bool {
+        !progress.begun.contains(&step.id)
+            && !matches!(step.action, Action::WriteGeneration { mark: Mark::End })
+            && step.set.as_ref().is_none_or(|set| !progress.failed_sets.contains(set))
+            && step.deps.iter().all(|dep| progress.done.contains(dep))
+    }
+
+    /// One step: written down, done, written down.
+    async fn one(&self, step: &Step, record: Option<&GenerationRecord>) -> Result<Ended, ExecuteError> {
+        let silent = matches!(step.action, Action::Staged | Action::Proven);
+        if silent {
+            let now = self.began.elapsed().as_secs_f64();
+            return Ok((step.id, now, now, Ok(())));
+        }
+        let permit = match step.host.as_ref().and_then(|host| self.limits.get(host)) {
+            // The semaphore is never closed.
+            Some(limit) if !step.action.is_wait() => Arc::clone(limit).acquire_owned().await.ok(),
+            _ => None,
+        };
+        let began = self.began.elapsed();
+        let environment = self.work.environment;
+        let reporter = environment.reporter.as_ref();
+        let key = step.id.to_string();
+        self.journal.append(JournalEvent::StepBegan { step: step.id, action: step.action.to_string() }).await?;
+        reporter.on(Event::Started { key: key.clone(), host: step.host.clone(), title: step.action.to_string() });
+        let note = |message: String| reporter.on(Event::Progress { key: key.clone(), message, amount: None });
+        let act = self.work.perform(step, record, &note);
+        let result = if step.action.is_wait() {
+            // A wait changes nothing: it may be left at any moment.
+            tokio::select! {
+                result = act => result,
+                () = environment.cancel.cancelled() => Err(StepError { message: "interrupted".to_owned() }),
+            }
+        } else {
+            act.await
+        };
+        drop(permit);
+        let ended = self.began.elapsed();
+        let event = match &result {
+            Ok(()) => JournalEvent::StepDone { step: step.id },
+            Err(error) => JournalEvent::StepFailed { step: step.id, reason: error.message.clone() },
+        };
+        self.journal.append(event).await?;
+        let outcome = match &result {
+            Ok(()) => EventOutcome::Done,
+            Err(error) => EventOutcome::Failed(error.message.clone()),
+        };
+        reporter.on(Event::Finished { key, outcome, took: ended.saturating_sub(began) });
+        Ok((step.id, began.as_secs_f64(), ended.as_secs_f64(), result))
+    }
+
+    /// Takes the end of a step into account.
+    fn note(&self, (id, began, ended, result): Ended, progress: &mut Progress) {
+        let Some(step) = self.work.plan.step(id) else { return };
+        let outcome = if result.is_ok() { "done" } else { "failed" };
+        let deps = step.deps.iter().map(|dep| dep.0).collect();
+        let title = step.action.to_string();
+        progress.reports.insert(id.0, StepReport { id: id.0, title, deps, began, ended, outcome });
+        match result {
+            Ok(()) => {
+                progress.done.insert(id);
+            }
+            Err(error) => {
+                progress.failed_steps.insert(id);
+                progress.failed_sets.extend(step.set.clone());
+                let place = step.slot.as_ref().map(|slot| format!("{slot}: ")).unwrap_or_default();
+                progress.failures.push(format!("{place}{}: {}", step.action, error.message));
+            }
+        }
+    }
+
+    /// Returns the sets that are not proven, the last launched first.
+    fn unfinished(&self, progress: &Progress) -> Vec<SetName> {
+        let plan = self.work.plan;
+        let mut sets: Vec<SetName> = plan
+            .changing_sets()
+            .into_iter()
+            .filter(|set| {
+                let mut proofs = plan
+                    .steps
+                    .iter()
+                    .filter(|s| s.set.as_ref() == Some(set) && s.action == Action::Proven)
+                    .peekable();
+                if proofs.peek().is_some() {
+                    return proofs.any(|s| !progress.done.contains(&s.id));
+                }
+                // A set that is only cleaned up or removed is finished when all its steps are done.
+                plan.steps.iter().any(|s| s.set.as_ref() == Some(set) && !progress.done.contains(&s.id))
+            })
+            .collect();
+        sets.reverse();
+        sets
+    }
+
+    /// Returns whether any call was made for a set.
+    fn touched(&self, set: &SetName, progress: &Progress) -> bool {
+        self.work.plan.steps.iter().any(|step| {
+            step.set.as_ref() == Some(set)
+                && progress.begun.contains(&step.id)
+                && !matches!(step.action, Action::Staged | Action::Proven)
+        })
+    }
+
+    fn cancelled(&self, progress: &Progress) {
+        let reporter = self.work.environment.reporter.as_ref();
+        for step in self.work.plan.steps.iter().filter(|step| !progress.begun.contains(&step.id)) {
+            let key = step.id.to_string();
+            reporter.on(Event::Started { key: key.clone(), host: step.host.clone(), title: step.action.to_string() });
+            reporter.on(Event::Finished { key, outcome: EventOutcome::Cancelled, took: Duration::ZERO });
+        }
+    }
+
+    /// The history's first line about this generation; none when the plan makes none.
+    fn record(&self, run: &RunId) -> Option<GenerationRecord> {
+        let (plan, desired) = (self.work.plan, self.work.desired);
+        let generation = plan.generation?;
+        let slots = plan
+            .slots
+            .iter()
+            .filter_map(|slot| {
+                let record = desired.containers.get(&slot.slot)?.record(&desired.init_digest);
+                let name = slot.successor.as_ref().map(|s| s.name().to_owned()).unwrap_or_default();
+                let generation = slot.to.or(slot.from).unwrap_or(generation);
+                let change = slot.change.as_str().to_owned();
+                let spec_hash = record.hash();
+                Some((slot.slot.to_string(), SlotRecord { name, generation, change, spec_hash, spec: record }))
+            })
+            .collect();
+        Some(GenerationRecord {
+            version: RECORD_VERSION,
+            generation,
+            deployment: plan.deployment.clone(),
+            release: plan.release.clone(),
+            run: run.clone(),
+            began_at: now(),
+            ended_at: None,
+            seconds: None,
+            outcome: RecordOutcome::Running,
+            operator: self.work.environment.operator.clone(),
+            message: self.work.environment.message.clone(),
+            profile: desired.profile_digest.clone(),
+            identity: None,
+            slots,
+        })
+    }
+
+    /// The history's last line about this generation: written however the run went.
+    async fn end(
+        &self,
+        record: Option<GenerationRecord>,
+        outcome: Outcome,
+        progress: &mut Progress,
+        failures: &mut Vec<String>,
+    ) -> Result<(), ExecuteError> {
+        let Some(mut record) = record else { return Ok(()) };
+        record.ended_at = Some(now());
+        record.seconds = Some(self.began.elapsed().as_secs_f64());
+        record.outcome = match outcome {
+            Outcome::Done | Outcome::Nothing => RecordOutcome::Done,
+            Outcome::Undone => RecordOutcome::Undone,
+            Outcome::Failed => RecordOutcome::Failed,
+            Outcome::Interrupted => RecordOutcome::Interrupted,
+        };
+        if outcome == Outcome::Done {
+            record.identity = Some(crate::plan::fingerprint::identity(&self.work.desired.identity));
+        } else {
+            // What was not carried out is not what is there.
+            record.slots.retain(|_, slot| slot.change == Change::Keep.as_str());
+        }
+        let ends: Vec<&Step> = self
+            .work
+            .plan
+            .steps
+            .iter()
+            .filter(|step| matches!(step.action, Action::WriteGeneration { mark: Mark::End }))
+            .collect();
+        for step in ends {
+            progress.begun.insert(step.id);
+            let ended = self.one(step, Some(&record)).await?;
+            if let (_, _, _, Err(error)) = &ended {
+                failures.push(format!("{}: {}", step.action, error.message));
+            }
+            self.note(ended, progress);
+        }
+        Ok(())
+    }
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,113 @@
+//! Returns a set to what it was: what this run made goes, what served before serves again.
+
+use std::collections::BTreeMap;
+
+use super::perform::{Work, fail};
+use super::report::SetOutcome;
+use super::{ExecuteError, StepError};
+use crate::journal::Event as JournalEvent;
+use crate::model::{ContainerState, SetName};
+use crate::plan::{Action, Plan, SlotPlan};
+use crate::report::event::Outcome as EventOutcome;
+use crate::report::{Event, Reporter};
+use crate::store::journal_file::Journal;
+
+/// Unwinds sets, the last launched first. Goes on after a failure: what can be saved is saved.
+pub(super) async fn unwind(
+    work: &Work<'_>,
+    journal: &Journal,
+    sets: &[SetName],
+) -> Result<(BTreeMap<SetName, SetOutcome>, Vec<String>), ExecuteError> {
+    let mut outcomes = BTreeMap::new();
+    let mut failures = Vec::new();
+    for set in sets {
+        outcomes.insert(set.clone(), SetOutcome::Restored);
+    }
+    // What was made goes first, everywhere: a successor may hold the port that its predecessor needs.
+    for slot in slots_of(work.plan, sets).rev() {
+        let mut actions = Vec::new();
+        if let Some(successor) = slot.successor.as_ref().filter(|_| slot.discard) {
+            let grace = work
+                .desired
+                .containers
+                .get(&slot.slot)
+                .map_or(10, |spec| spec.stop.grace);
+            actions.push(Action::StopContainer { container: successor.clone(), grace });
+            actions.push(Action::RemoveContainer { container: successor.clone() });
+        }
+        run(work, journal, slot, &actions, &mut outcomes, &mut failures).await?;
+    }
+    for slot in slots_of(work.plan, sets) {
+        let mut actions = Vec::new();
+        if let Some(fallback) = slot.fallback.as_ref().filter(|f| f.restart) {
+            actions.push(Action::StartContainer { container: fallback.container.clone() });
+            if fallback.check.is_some() {
+                let (container, check) = (fallback.container.clone(), fallback.check.clone());
+                actions.push(Action::AwaitHealthy { container, check });
+            }
+        }
+        run(work, journal, slot, &actions, &mut outcomes, &mut failures).await?;
+    }
+    Ok((outcomes, failures))
+}
+
+/// Returns the changed slots of some sets, in launch order.
+fn slots_of<'p>(plan: &'p Plan, sets: &[SetName]) -> impl DoubleEndedIterator<Item = &'p SlotPlan> {
+    plan.slots.iter().filter(|slot| sets.contains(&slot.set)).collect::<Vec<_>>().into_iter()
+}
+
+async fn run(
+    work: &Work<'_>,
+    journal: &Journal,
+    slot: &SlotPlan,
+    actions: &[Action],
+    outcomes: &mut BTreeMap<SetName, SetOutcome>,
+    failures: &mut Vec<String>,
+) -> Result<(), ExecuteError> {
+    for action in actions {
+        let title = format!("undo: {action}");
+        journal.append(JournalEvent::UndoBegan { action: action.to_string() }).await?;
+        let began = tokio::time::Instant::now();
+        let result = one(work, slot, action).await;
+        let failed = result.as_ref().err().map(|e| e.message.clone());
+        journal.append(JournalEvent::UndoDone { action: action.to_string(), failed: failed.clone() }).await?;
+        let outcome = match &failed {
+            None => EventOutcome::Undone,
+            Some(reason) => EventOutcome::Failed(reason.clone()),
+        };
+        let reporter: &dyn Reporter = work.environment.reporter.as_ref();
+        let host = Some(slot.slot.host.clone());
+        reporter.on(Event::Started { key: title.clone(), host, title: action.to_string() });
+        reporter.on(Event::Finished { key: title, outcome, took: began.elapsed() });
+        if let Some(reason) = failed {
+            outcomes.insert(slot.set.clone(), SetOutcome::Broken);
+            failures.push(format!("undo of {}: {reason}", slot.slot));
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One call of an undo; a successor that was never made needs none.
+async fn one(work: &Work<'_>, slot: &SlotPlan, action: &Action) -> Result<(), StepError> {
+    let host = &slot.slot.host;
+    let engine = work.engine(host)?;
+    if let Some(target) = action.target() {
+        match engine.container(target.id().map_or(target.name(), |id| id.0.as_str())).await {
+            Ok(there) => {
+                if matches!(action, Action::StopContainer { .. }) && there.state != ContainerState::Running {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind == crate::engine::EngineErrorKind::NotFound => {
+                return match action {
+                    Action::StopContainer { .. } | Action::RemoveContainer { .. } => Ok(()),
+                    _ => Err(fail(format!("{target} is gone"))),
+                };
+            }
+            // The engine may be coming back: the call itself will tell.
+            Err(_) => {}
+        }
+    }
+    work.act(engine.as_ref(), host, Some(&slot.slot), action, &|_| {}).await
+}

@@ -1,0 +1,563 @@
+//! Turns decisions into steps: which calls, and what each of them must wait for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cause::Cause;
+use super::decide::Decision;
+use super::document::{Change, Fallback, SlotPlan};
+use super::draft::{Act, Class, Draft, Drafts, Key};
+use super::scene::{Scene, Seen};
+use super::step::{Action, ExitRule, Mark, Step, Target, Undo};
+use super::{cutover, fingerprint};
+use crate::model::spec::MountSource;
+use crate::model::{
+    CheckSpec, ContainerSpec, Generation, Health, HostName, Role, ServiceName, SetName, Slot, SpecHash,
+    SpecRecord, TaskPhase,
+};
+
+/// Seconds of grace for a container whose label cannot be read.
+const DEFAULT_GRACE: u32 = 10;
+/// Seconds for a task that a newer one replaces, when its label cannot be read.
+const DEFAULT_TASK_DEADLINE: u32 = 600;
+
+/// One slot's part of the plan.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    /// What it should be; none when it should not be.
+    pub spec: Option<(&'a ContainerSpec, SpecHash)>,
+    pub set: SetName,
+    pub service: ServiceName,
+    pub decision: Decision<'a>,
+}
+
+/// Returns why a task of this phase cannot be undone; none when it is safe to repeat and only adds.
+pub(super) fn irreversible(phase: TaskPhase) -> Option<&'static str> {
+    match phase {
+        TaskPhase::Bootstrap | TaskPhase::Check | TaskPhase::Expand => None,
+        TaskPhase::Contract => Some("the older release cannot use its database afterwards"),
+        TaskPhase::OnlineMigrations => {
+            Some("rows are rewritten in a form that the older release may not read")
+        }
+    }
+}
+
+/// Returns the engine name of a container.
+pub(super) fn engine_name(scene: &Scene<'_>, slot: &Slot, generation: Generation) -> String {
+    format!("{}-{}-{generation}", scene.desired.deployment, slot.container)
+}
+
+/// Returns a container as the target of a step.
+pub(super) fn existing(seen: &Seen<'_>) -> Target {
+    Target::Existing { id: seen.container.id.clone(), name: seen.container.name.clone() }
+}
+
+/// Returns the spec that a container was made from, if its label can be read.
+pub(super) fn record_of(seen: &Seen<'_>) -> Option<SpecRecord> {
+    serde_json::from_str(&seen.labels.spec).ok()
+}
+
+/// Returns the seconds a container may take to stop: its own, not its successor's.
+pub(super) fn grace_of(seen: &Seen<'_>) -> u32 {
+    record_of(seen).map_or(DEFAULT_GRACE, |record| record.stop.grace)
+}
+
+fn check_of(seen: &Seen<'_>) -> Option<CheckSpec> {
+    record_of(seen).and_then(|record| record.check)
+}
+
+/// Returns the volumes that steps create or remove.
+pub(super) fn touched_volumes(steps: &[Step]) -> BTreeSet<(&HostName, &str)> {
+    steps
+        .iter()
+        .filter_map(|step| match (&step.host, &step.action) {
+            (Some(host), Action::CreateVolume { volume } | Action::RemoveVolume { volume }) => {
+                Some((host, volume.as_str()))
+            }
+            (Some(_) | None, _) => None,
+        })
+        .collect()
+}
+
+/// Collects the steps of one plan.
+#[derive(Debug)]
+pub(super) struct Builder<'s, 'a> {
+    scene: &'s Scene<'a>,
+    generation: Generation,
+    drafts: Drafts,
+}
+
+impl<'s, 'a> Builder<'s, 'a> {
+    pub(super) fn new(scene: &'s Scene<'a>, generation: Generation) -> Self {
+        Self { scene, generation, drafts: Drafts::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    fn key(&self, class: Class, set: &SetName, slot: &Slot, act: Act, name: &str) -> Key {
+        Key { class, rank: self.scene.rank(set), slot: Some(slot.clone()), act, name: name.to_owned() }
+    }
+
+    fn set_key(&self, class: Class, set: &SetName, act: Act) -> Key {
+        Key { class, rank: self.scene.rank(set), slot: None, act, name: set.to_string() }
+    }
+
+    /// Returns the name of the container that serves in the end.
+    fn successor_name(&self, slot: &Slot, decision: &Decision<'_>) -> String {
+        decision
+            .successor
+            .map_or_else(|| engine_name(self.scene, slot, self.generation), |s| s.container.name.clone())
+    }
+
+    /// The step after which a slot can be relied upon; it exists only when the slot changes.
+    fn ready_key(&self, work: &BTreeMap<Slot, Work<'_>>, slot: &Slot) -> Option<Key> {
+        let item = work.get(slot).filter(|item| item.spec.is_some())?;
+        let name = self.successor_name(slot, &item.decision);
+        Some(self.key(Class::Work, &item.set, slot, Act::Ready, &name))
+    }
+
+    /// Missing volumes of the slots that are part of this plan.
+    pub(super) fn volumes(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        let scene = self.scene;
+        let mut wanted: BTreeSet<(HostName, String)> = BTreeSet::new();
+        for (slot, item) in work {
+            for mount in item.spec.iter().flat_map(|(spec, _)| &spec.mounts) {
+                if let MountSource::Volume(volume) = &mount.source {
+                    wanted.insert((slot.host.clone(), scene.volume_name(volume)));
+                }
+            }
+        }
+        if scene.options.selection.is_everything() {
+            for (host, volume) in &scene.desired.volumes {
+                wanted.insert((host.clone(), scene.volume_name(volume)));
+            }
+        }
+        for (host, name) in wanted {
+            if !scene.has_volume(&host, &name) {
+                let draft = Draft {
+                    deps: BTreeSet::new(),
+                    host: Some(host.clone()),
+                    slot: None,
+                    set: None,
+                    action: Action::CreateVolume { volume: name.clone() },
+                    cause: Cause::NoVolume,
+                    undo: Undo::Nothing,
+                };
+                self.drafts.add(volume_key(&host, &name), draft);
+            }
+        }
+    }
+
+    /// Every slot's own steps, then what binds slots to each other.
+    pub(super) fn slots(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        for (slot, item) in work {
+            self.discard(slot, item);
+            match &item.spec {
+                Some((spec, hash)) => self.desired_slot(slot, item, spec, hash),
+                None => self.undesired_slot(slot, item),
+            }
+            self.retire(slot, item);
+        }
+        self.launch_order(work);
+        self.removals(work);
+        self.sets(work);
+        for (slot, set, on) in cutover::bind(self.scene, work, |slot, work| self.ready_key(work, slot)) {
+            for key in self.slot_keys(&set, &slot, &[Act::Stop, Act::Start]) {
+                self.drafts.depend(&key, on.clone());
+            }
+        }
+    }
+
+    fn slot_keys(&self, set: &SetName, slot: &Slot, acts: &[Act]) -> Vec<Key> {
+        let keys = self.drafts.of_slot(Class::Work, self.scene.rank(set), slot);
+        keys.filter(|key| acts.contains(&key.act)).cloned().collect()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one argument for each field of a step")]
+    fn step(
+        &mut self,
+        key: Key,
+        slot: &Slot,
+        set: &SetName,
+        action: Action,
+        cause: Cause,
+        undo: Undo,
+        deps: impl IntoIterator<Item = Key>,
+    ) {
+        let draft = Draft {
+            deps: deps.into_iter().collect(),
+            host: Some(slot.host.clone()),
+            slot: Some(slot.clone()),
+            set: Some(set.clone()),
+            action,
+            cause,
+            undo,
+        };
+        self.drafts.add(key, draft);
+    }
+
+    /// What an earlier run left and never started.
+    fn discard(&mut self, slot: &Slot, item: &Work<'_>) {
+        for (seen, cause) in &item.decision.discard {
+            let key = self.key(Class::Discard, &item.set, slot, Act::Remove, &seen.container.name);
+            let action = Action::RemoveContainer { container: existing(seen) };
+            self.step(key, slot, &item.set, action, cause.clone(), Undo::Nothing, []);
+        }
+    }
+
+    /// What its successor replaced, once the whole set is proven.
+    fn retire(&mut self, slot: &Slot, item: &Work<'_>) {
+        let proven = self.set_key(Class::Work, &item.set, Act::Proven);
+        for seen in &item.decision.retire {
+            let key = self.key(Class::Retire, &item.set, slot, Act::Remove, &seen.container.name);
+            let cause = match item.spec {
+                Some(_) => Cause::Superseded { generation: seen.generation() },
+                None => Cause::NotDesired,
+            };
+            let action = Action::RemoveContainer { container: existing(seen) };
+            self.step(key, slot, &item.set, action, cause, Undo::Nothing, [proven.clone()]);
+        }
+    }
+
+    fn desired_slot(&mut self, slot: &Slot, item: &Work<'_>, spec: &ContainerSpec, hash: &SpecHash) {
+        let Work { set, decision, .. } = item;
+        let Some(cause) = decision.cause.clone() else { return };
+        let name = self.successor_name(slot, decision);
+        let (makes, starts, restarts) = match decision.change {
+            Change::Keep | Change::Clean | Change::Stop | Change::Remove => return,
+            Change::Create | Change::Replace | Change::Run => (true, true, false),
+            Change::Start => (false, true, false),
+            Change::Restart => (false, true, true),
+            Change::Prove | Change::Await => (false, false, false),
+        };
+        let target =
+            decision.successor.as_ref().map_or_else(|| Target::Made { name: name.clone() }, existing);
+        let create = self.key(Class::Stage, set, slot, Act::Create, &name);
+        let upload = self.key(Class::Stage, set, slot, Act::Upload, &name);
+        let start = self.key(Class::Work, set, slot, Act::Start, &name);
+        let ready = self.key(Class::Work, set, slot, Act::Ready, &name);
+        let staged = self.set_key(Class::Stage, set, Act::Mark);
+        if makes {
+            let volumes = self.scene.volumes_of(slot);
+            let volumes: Vec<Key> = volumes.iter().map(|volume| volume_key(&slot.host, volume)).collect();
+            let action = Action::CreateContainer { name: name.clone(), spec: hash.clone() };
+            let undo = Undo::Step(Action::RemoveContainer { container: target.clone() });
+            self.step(create.clone(), slot, set, action, cause.clone(), undo, volumes);
+            let action = Action::UploadConfig { container: target.clone(), files: spec.files.len() };
+            self.step(upload.clone(), slot, set, action, cause.clone(), Undo::Nothing, [create]);
+        }
+        let mut before_start = vec![upload];
+        for seen in &decision.outlast {
+            let key = self.key(Class::Work, set, slot, Act::Await, &seen.container.name);
+            let action = Action::AwaitExit {
+                container: existing(seen),
+                deadline: task_deadline(seen),
+                accept: ExitRule::Any,
+            };
+            let cause = Cause::TaskRunning { generation: seen.generation() };
+            self.step(key.clone(), slot, set, action, cause, Undo::Nothing, []);
+            before_start.push(key);
+        }
+        let stopped = decision.stop.iter().chain(decision.successor.iter().filter(|_| restarts));
+        for seen in stopped {
+            let key = self.key(Class::Work, set, slot, Act::Stop, &seen.container.name);
+            let container = existing(seen);
+            let undo = Undo::Step(Action::StartContainer { container: container.clone() });
+            let action = Action::StopContainer { container, grace: grace_of(seen) };
+            self.step(key.clone(), slot, set, action, cause.clone(), undo, [staged.clone()]);
+            before_start.push(key);
+        }
+        if starts {
+            let undo = start_undo(spec, &target, decision);
+            let action = Action::StartContainer { container: target.clone() };
+            self.step(start.clone(), slot, set, action, cause.clone(), undo, before_start.clone());
+        }
+        let action = match &spec.role {
+            Role::Service { .. } => Action::AwaitHealthy { container: target, check: spec.check.clone() },
+            Role::Task { deadline, .. } => {
+                Action::AwaitExit { container: target, deadline: *deadline, accept: ExitRule::Success }
+            }
+        };
+        let deps = before_start.into_iter().chain([start]);
+        self.step(ready, slot, set, action, cause, Undo::Nothing, deps);
+    }
+
+    fn undesired_slot(&mut self, slot: &Slot, item: &Work<'_>) {
+        for seen in &item.decision.stop {
+            let key = self.key(Class::Work, &item.set, slot, Act::Stop, &seen.container.name);
+            let container = existing(seen);
+            let undo = Undo::Step(Action::StartContainer { container: container.clone() });
+            let action = Action::StopContainer { container, grace: grace_of(seen) };
+            self.step(key, slot, &item.set, action, Cause::NotDesired, undo, []);
+        }
+        for seen in &item.decision.outlast {
+            let key = self.key(Class::Work, &item.set, slot, Act::Await, &seen.container.name);
+            let container = existing(seen);
+            let action =
+                Action::AwaitExit { container, deadline: task_deadline(seen), accept: ExitRule::Any };
+            self.step(key, slot, &item.set, action, Cause::NotDesired, Undo::Nothing, []);
+        }
+    }
+
+    /// A container starts, and its predecessor stops, only after what it needs serves.
+    fn launch_order(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        for (slot, item) in work {
+            let Some((spec, _)) = &item.spec else { continue };
+            for after in &spec.after {
+                let Some(ready) = self.ready_key(work, after) else { continue };
+                for key in self.slot_keys(&item.set, slot, &[Act::Stop, Act::Start]) {
+                    self.drafts.depend(&key, ready.clone());
+                }
+            }
+        }
+    }
+
+    /// Removed slots: stopped before a slot that is new on the same host starts, since that may want the same port;
+    /// where nothing is new, only after everything else serves.
+    fn removals(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        let all_ready: Vec<Key> = work.keys().filter_map(|slot| self.ready_key(work, slot)).collect();
+        for (slot, item) in work.iter().filter(|(_, item)| item.spec.is_none()) {
+            let stops = self.slot_keys(&item.set, slot, &[Act::Stop]);
+            let newcomers: Vec<(&Slot, &Work<'_>)> = work
+                .iter()
+                .filter(|(other, w)| other.host == slot.host && w.decision.change == Change::Create)
+                .collect();
+            for stop in &stops {
+                for (other, newcomer) in &newcomers {
+                    let name = self.successor_name(other, &newcomer.decision);
+                    let upload = self.key(Class::Stage, &newcomer.set, other, Act::Upload, &name);
+                    let start = self.key(Class::Work, &newcomer.set, other, Act::Start, &name);
+                    self.drafts.depend(stop, upload);
+                    self.drafts.depend(&start, stop.clone());
+                }
+                if newcomers.is_empty() {
+                    for ready in &all_ready {
+                        self.drafts.depend(stop, ready.clone());
+                    }
+                }
+            }
+            let retire = item
+                .decision
+                .retire
+                .iter()
+                .map(|seen| self.key(Class::Retire, &item.set, slot, Act::Remove, &seen.container.name));
+            for retire in retire.collect::<Vec<_>>() {
+                for key in self.slot_keys(&item.set, slot, &[Act::Stop, Act::Await]) {
+                    self.drafts.depend(&retire, key);
+                }
+            }
+        }
+    }
+
+    /// The two points of each set: all staged, all proven.
+    fn sets(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        let changing: BTreeSet<&SetName> = work
+            .values()
+            .filter(|item| !matches!(item.decision.change, Change::Keep | Change::Clean))
+            .map(|item| &item.set)
+            .collect();
+        for set in changing {
+            let rank = self.scene.rank(set);
+            let mut uploads = BTreeSet::new();
+            let mut ends = BTreeSet::new();
+            let mut stops = false;
+            for key in self.drafts.keys().filter(|key| {
+                key.rank == rank
+                    && key.slot.as_ref().is_some_and(|slot| work.get(slot).is_some_and(|w| w.set == *set))
+            }) {
+                match (key.class, key.act) {
+                    (Class::Stage, Act::Upload) => {
+                        uploads.insert(key.clone());
+                    }
+                    (Class::Work, act) => {
+                        stops |= act == Act::Stop;
+                        ends.insert(key.clone());
+                    }
+                    (
+                        Class::Begin
+                        | Class::Volume
+                        | Class::Discard
+                        | Class::Stage
+                        | Class::Retire
+                        | Class::End,
+                        _,
+                    ) => {}
+                }
+            }
+            if stops && !uploads.is_empty() {
+                let key = self.set_key(Class::Stage, set, Act::Mark);
+                self.milestone(key, set, Action::Staged, uploads);
+            }
+            let key = self.set_key(Class::Work, set, Act::Proven);
+            self.milestone(key, set, Action::Proven, ends);
+        }
+    }
+
+    fn milestone(&mut self, key: Key, set: &SetName, action: Action, deps: BTreeSet<Key>) {
+        let (set, cause) = (Some(set.clone()), Cause::Together);
+        self.drafts.add(key, Draft { deps, host: None, slot: None, set, action, cause, undo: Undo::Nothing });
+    }
+
+    /// Keystone is told what it should know once it serves, and before anything starts that needs to be known.
+    pub(super) fn registration(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        let Some(access) = &self.scene.desired.identity.access else { return };
+        let first = self.scene.observed.ledger.as_ref().is_none_or(|ledger| ledger.identity.is_none());
+        let set = access.after.iter().find_map(|slot| work.get(slot)).map(|item| item.set.clone());
+        let rank = set.as_ref().map_or(usize::MAX, |set| self.scene.rank(set));
+        let key = Key { class: Class::Work, rank, slot: None, act: Act::Register, name: String::new() };
+        let deps: BTreeSet<Key> = access.after.iter().filter_map(|slot| self.ready_key(work, slot)).collect();
+        let action = Action::Register { identity: fingerprint::identity(&self.scene.desired.identity) };
+        let cause = Cause::Identity { first };
+        let draft =
+            Draft { deps, host: None, slot: None, set: set.clone(), action, cause, undo: Undo::Nothing };
+        self.drafts.add(key.clone(), draft);
+        if let Some(set) = &set {
+            let proven = self.set_key(Class::Work, set, Act::Proven);
+            self.drafts.depend(&proven, key.clone());
+        }
+        // What leads up to Keystone cannot wait for what Keystone is told.
+        let mut before: BTreeSet<&Slot> = BTreeSet::new();
+        let mut queue: Vec<&Slot> = access.after.iter().collect();
+        while let Some(slot) = queue.pop() {
+            if before.insert(slot)
+                && let Some(spec) = self.scene.desired.containers.get(slot)
+            {
+                queue.extend(&spec.after);
+            }
+        }
+        for (slot, item) in work {
+            let Some((spec, _)) = &item.spec else { continue };
+            if !before.contains(slot) && spec.after.iter().any(|after| access.after.contains(after)) {
+                for start in self.slot_keys(&item.set, slot, &[Act::Stop, Act::Start]) {
+                    self.drafts.depend(&start, key.clone());
+                }
+            }
+        }
+    }
+
+    /// A plan whose only act is to write down that the deployment is whole.
+    pub(super) fn history_alone(&mut self) {
+        self.marks();
+    }
+
+    fn marks(&mut self) {
+        let all: Vec<Key> = self.drafts.keys().cloned().collect();
+        let hosts: Vec<HostName> = self.scene.observed.hosts.keys().cloned().collect();
+        for host in hosts {
+            for (class, mark) in [(Class::Begin, Mark::Begin), (Class::End, Mark::End)] {
+                let key = mark_key(class, &host);
+                let draft = Draft {
+                    deps: BTreeSet::new(),
+                    host: Some(host.clone()),
+                    slot: None,
+                    set: None,
+                    action: Action::WriteGeneration { mark },
+                    cause: Cause::History,
+                    undo: Undo::Nothing,
+                };
+                self.drafts.add(key, draft);
+            }
+        }
+        let hosts: Vec<&HostName> = self.scene.observed.hosts.keys().collect();
+        for host in &hosts {
+            let (begin, end) = (mark_key(Class::Begin, host), mark_key(Class::End, host));
+            for key in &all {
+                self.drafts.depend(key, begin.clone());
+                self.drafts.depend(&end, key.clone());
+            }
+            for other in &hosts {
+                self.drafts.depend(&end, mark_key(Class::Begin, other));
+            }
+        }
+    }
+
+    /// Returns all slots in launch order, with what happens to each and how it goes back.
+    pub(super) fn slot_plans(&self, work: &BTreeMap<Slot, Work<'_>>) -> Vec<SlotPlan> {
+        let mut slots: Vec<(&Slot, &Work<'_>)> = work.iter().collect();
+        slots.sort_by_key(|(slot, item)| (self.scene.rank(&item.set), (*slot).clone()));
+        slots.into_iter().map(|(slot, item)| self.slot_plan(slot, item)).collect()
+    }
+
+    fn slot_plan(&self, slot: &Slot, item: &Work<'_>) -> SlotPlan {
+        let Work { spec, set, service, decision } = item;
+        let makes = matches!(decision.change, Change::Create | Change::Replace | Change::Run);
+        let successor = match (&decision.successor, makes) {
+            (Some(seen), _) => Some(existing(seen)),
+            (None, true) => Some(Target::Made { name: engine_name(self.scene, slot, self.generation) }),
+            (None, false) => None,
+        };
+        let younger = |seen: &Seen<'_>| {
+            decision.fallback.is_some_and(|fallback| seen.generation() > fallback.generation())
+        };
+        // Made by this run, or by the interrupted one that this run ends. A kept older one stays kept.
+        let discard =
+            makes || decision.change == Change::Await || decision.successor.as_ref().is_some_and(younger);
+        let task = match spec {
+            Some((spec, _)) => spec.is_task(),
+            None => decision.retire.iter().any(|s| s.labels.role == crate::model::labels::LabelRole::Task),
+        };
+        let fallback = decision.fallback.map(|seen| Fallback {
+            container: existing(&seen),
+            restart: seen.is_live() || decision.half_done,
+            check: check_of(&seen).filter(|_| seen.container.health != Health::Unhealthy),
+        });
+        SlotPlan {
+            slot: slot.clone(),
+            set: set.clone(),
+            service: service.clone(),
+            task,
+            change: decision.change,
+            cause: decision.cause.clone(),
+            from: decision.current().map(|s| s.generation()),
+            to: match decision.change {
+                Change::Remove => None,
+                _ if makes => Some(self.generation),
+                _ => decision.successor.map(|s| s.generation()),
+            },
+            successor,
+            discard,
+            fallback: fallback.filter(|_| !task),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<Vec<Step>, Vec<Slot>> {
+        if !self.drafts.is_empty() && !self.drafts.keys().any(|key| key.class == Class::Begin) {
+            self.marks();
+        }
+        self.drafts.number()
+    }
+}
+
+fn volume_key(host: &HostName, name: &str) -> Key {
+    Key { class: Class::Volume, rank: 0, slot: None, act: Act::Volume, name: format!("{host}/{name}") }
+}
+
+fn mark_key(class: Class, host: &HostName) -> Key {
+    Key { class, rank: 0, slot: None, act: Act::Mark, name: host.to_string() }
+}
+
+fn task_deadline(seen: &Seen<'_>) -> u32 {
+    match record_of(seen).map(|record| record.role) {
+        Some(Role::Task { deadline, .. }) => deadline,
+        Some(Role::Service { .. }) | None => DEFAULT_TASK_DEADLINE,
+    }
+}
+
+/// How a start is taken back.
+fn start_undo(spec: &ContainerSpec, target: &Target, decision: &Decision<'_>) -> Undo {
+    match &spec.role {
+        Role::Task { phase, .. } => match irreversible(*phase) {
+            Some(reason) => Undo::Impossible(reason.to_owned()),
+            // What it added stays; running it again is harmless.
+            None => Undo::Nothing,
+        },
+        // It ran before: stopping it would not be what it was.
+        Role::Service { .. } if decision.change == Change::Restart && decision.fallback.is_none() => {
+            Undo::Nothing
+        }
+        Role::Service { .. } => {
+            Undo::Step(Action::StopContainer { container: target.clone(), grace: spec.stop.grace })
+        }
+    }
+}

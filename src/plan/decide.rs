@@ -1,0 +1,270 @@
+//! What becomes of one slot, looked at alone.
+
+use super::cause::Cause;
+use super::diff::diff_label;
+use super::document::Change;
+use super::scene::{Scene, Seen};
+use crate::model::labels::LabelRole;
+use crate::model::{ContainerSpec, ContainerState, Health, SpecHash};
+
+/// The decision for one slot. Every container seen in the slot is in exactly one of the lists or is the `successor`.
+#[derive(Clone, Debug)]
+pub(super) struct Decision<'a> {
+    pub change: Change,
+    /// None only when nothing happens.
+    pub cause: Option<Cause>,
+    /// The container that serves in the end, if it is there already.
+    pub successor: Option<Seen<'a>>,
+    /// The container that it goes back to.
+    pub fallback: Option<Seen<'a>>,
+    /// Whether an interrupted run has begun to swap this slot.
+    pub half_done: bool,
+    /// Others that live: stopped before the successor starts. They are also in `retire`.
+    pub stop: Vec<Seen<'a>>,
+    /// A task that works on something older: it is waited for, whatever it returns.
+    pub outlast: Vec<Seen<'a>>,
+    /// Removed once the whole set is proven.
+    pub retire: Vec<Seen<'a>>,
+    /// Removed at once, since it never served and never will.
+    pub discard: Vec<(Seen<'a>, Cause)>,
+}
+
+impl<'a> Decision<'a> {
+    fn new(change: Change, cause: Option<Cause>) -> Self {
+        Self {
+            change,
+            cause,
+            successor: None,
+            fallback: None,
+            half_done: false,
+            stop: Vec::new(),
+            outlast: Vec::new(),
+            retire: Vec::new(),
+            discard: Vec::new(),
+        }
+    }
+
+    /// Returns the generation of what is there now.
+    pub(super) fn current(&self) -> Option<Seen<'a>> {
+        match self.change {
+            Change::Create => None,
+            Change::Replace | Change::Run | Change::Remove => self.fallback.or(self.retire.first().copied()),
+            Change::Keep
+            | Change::Start
+            | Change::Restart
+            | Change::Prove
+            | Change::Await
+            | Change::Stop
+            | Change::Clean => self.successor,
+        }
+    }
+}
+
+fn discard_cause(seen: &Seen<'_>) -> Cause {
+    match seen.container.state {
+        ContainerState::Dead | ContainerState::Removing => Cause::Dead,
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Restarting
+        | ContainerState::Paused
+        | ContainerState::Exited => Cause::Leftover { generation: seen.generation() },
+    }
+}
+
+/// Decides for the slot of a long-running container.
+pub(super) fn service<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash) -> Decision<'a> {
+    let seen = scene.seen(&spec.slot);
+    let (rubbish, usable): (Vec<Seen<'a>>, Vec<Seen<'a>>) = seen.iter().partition(|s| s.is_rubbish());
+    let never_started = rubbish.iter().any(|s| s.container.state == ContainerState::Created);
+    // A running one before a stopped one; `usable` is youngest first, and the sort is stable.
+    let mut fitting: Vec<Seen<'a>> = usable.iter().filter(|s| s.labels.spec_hash == *hash).copied().collect();
+    fitting.sort_by_key(|s| match s.container.state {
+        ContainerState::Running => 0,
+        ContainerState::Restarting => 1,
+        ContainerState::Exited => 2,
+        ContainerState::Paused => 3,
+        ContainerState::Created | ContainerState::Removing | ContainerState::Dead => 4,
+    });
+    // A paused one cannot be stopped or started in one call by every engine: it is replaced like a changed one.
+    let fit = fitting.first().filter(|s| s.container.state != ContainerState::Paused).copied();
+    let others: Vec<Seen<'a>> =
+        usable.iter().filter(|s| Some(&s.container.id) != fit.map(|f| &f.container.id)).copied().collect();
+    let live: Vec<Seen<'a>> = others.iter().filter(|s| s.is_live()).copied().collect();
+
+    let mut decision = match fit {
+        Some(fit) => {
+            let (change, cause) = fitting_change(scene, &fit, &others, !live.is_empty());
+            Decision { successor: Some(fit), ..Decision::new(change, cause) }
+        }
+        None => match others.first() {
+            None if seen.is_empty() => Decision::new(Change::Create, Some(Cause::NoContainer)),
+            None => {
+                let cause = rubbish.first().map_or(Cause::NoContainer, discard_cause);
+                Decision::new(Change::Create, Some(cause))
+            }
+            Some(youngest) => {
+                let basis = live.first().unwrap_or(youngest);
+                let cause = if basis.labels.spec_hash == *hash {
+                    Cause::Paused
+                } else {
+                    Cause::Changed {
+                        diffs: diff_label(&basis.labels.spec, &spec.record(&scene.desired.init_digest)),
+                    }
+                };
+                Decision::new(Change::Replace, Some(cause))
+            }
+        },
+    };
+    decision.fallback = live.first().or(others.first()).copied();
+    // Two generations that both ran, or a successor that was made and not started: an earlier run got half-way.
+    decision.half_done =
+        (decision.successor.is_some() && !others.is_empty()) || never_started || scene.interrupted;
+    decision.stop = live;
+    decision.retire = others;
+    decision.discard = rubbish.iter().map(|s| (*s, discard_cause(s))).collect();
+    if decision.change == Change::Keep && !decision.discard.is_empty() {
+        decision.change = Change::Clean;
+        decision.cause = decision.discard.first().map(|(_, cause)| cause.clone());
+    }
+    decision
+}
+
+/// Decides what becomes of a container that is exactly what the profile asks for.
+fn fitting_change(
+    scene: &Scene<'_>,
+    fit: &Seen<'_>,
+    others: &[Seen<'_>],
+    other_lives: bool,
+) -> (Change, Option<Cause>) {
+    let container = fit.container;
+    match container.state {
+        ContainerState::Running => match container.health {
+            Health::Unhealthy if !other_lives => (Change::Restart, Some(Cause::Unhealthy)),
+            Health::Unhealthy => {
+                // Perhaps unhealthy only because the other one holds its port.
+                (Change::Restart, Some(Cause::Unproven { generation: fit.generation() }))
+            }
+            Health::None | Health::Starting | Health::Healthy if !others.is_empty() => {
+                (Change::Prove, Some(Cause::Unproven { generation: fit.generation() }))
+            }
+            Health::Starting if scene.interrupted => {
+                (Change::Prove, Some(Cause::Unproven { generation: fit.generation() }))
+            }
+            Health::None | Health::Starting | Health::Healthy => (Change::Keep, None),
+        },
+        ContainerState::Restarting => (
+            Change::Restart,
+            Some(Cause::Restarting { count: container.restart_count, code: container.exit_code }),
+        ),
+        // The youngest has merely ended; an older one that fits was kept while others served.
+        ContainerState::Exited if others.iter().all(|o| o.generation() <= fit.generation()) => (
+            Change::Start,
+            Some(Cause::Stopped {
+                code: container.exit_code,
+                oom: container.oom_killed,
+                error: container.error.clone(),
+            }),
+        ),
+        ContainerState::Exited
+        | ContainerState::Paused
+        | ContainerState::Created
+        | ContainerState::Removing
+        | ContainerState::Dead => (Change::Start, Some(Cause::Kept { generation: fit.generation() })),
+    }
+}
+
+/// Decides for the slot of a one-shot task.
+pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash) -> Decision<'a> {
+    let seen = scene.seen(&spec.slot);
+    let new_volume =
+        scene.volumes_of(&spec.slot).into_iter().find(|name| !scene.has_volume(&spec.slot.host, name));
+    let same = |s: &&Seen<'a>| s.labels.spec_hash == *hash;
+    let succeeded =
+        |s: &Seen<'a>| s.container.state == ContainerState::Exited && s.container.exit_code == Some(0);
+    let evidence = seen.iter().find(|s| same(s) && succeeded(s)).copied().filter(|_| new_volume.is_none());
+    let running = seen.iter().find(|s| same(s) && s.is_live()).copied();
+    let failed = seen
+        .iter()
+        .find(|s| same(s) && s.container.state == ContainerState::Exited && !succeeded(s))
+        .copied();
+
+    let mut decision = match (evidence, running) {
+        (_, Some(running)) => Decision {
+            successor: Some(running),
+            ..Decision::new(Change::Await, Some(Cause::TaskRunning { generation: running.generation() }))
+        },
+        (Some(evidence), None) => Decision { successor: Some(evidence), ..Decision::new(Change::Keep, None) },
+        (None, None) => {
+            let older = seen.iter().find(|s| succeeded(s) && !same(s));
+            let cause = match (new_volume, failed, older) {
+                (Some(volume), _, _) if !seen.is_empty() => Cause::NewVolume { volume },
+                (_, Some(failed), _) => {
+                    Cause::TaskFailed { code: failed.container.exit_code, generation: failed.generation() }
+                }
+                (_, None, Some(older)) => Cause::Triggered {
+                    diffs: diff_label(&older.labels.spec, &spec.record(&scene.desired.init_digest)),
+                },
+                (_, None, None) => Cause::NeverRan,
+            };
+            Decision::new(Change::Run, Some(cause))
+        }
+    };
+    for other in seen {
+        if Some(&other.container.id) == decision.successor.map(|s| &s.container.id) {
+            continue;
+        }
+        if other.is_live() {
+            decision.outlast.push(*other);
+            decision.retire.push(*other);
+        } else if succeeded(other) {
+            decision.retire.push(*other);
+        } else {
+            let cause = match other.container.state {
+                ContainerState::Exited => {
+                    Cause::TaskFailed { code: other.container.exit_code, generation: other.generation() }
+                }
+                ContainerState::Created
+                | ContainerState::Running
+                | ContainerState::Paused
+                | ContainerState::Restarting
+                | ContainerState::Removing
+                | ContainerState::Dead => discard_cause(other),
+            };
+            decision.discard.push((*other, cause));
+        }
+    }
+    if decision.change == Change::Keep {
+        let leftover =
+            decision.discard.first().map(|(_, cause)| cause.clone()).or_else(|| {
+                decision.retire.first().map(|s| Cause::Superseded { generation: s.generation() })
+            });
+        if leftover.is_some() {
+            decision.change = Change::Clean;
+            decision.cause = leftover;
+        }
+    }
+    decision
+}
+
+/// Decides for a slot that the profile does not have (any more).
+pub(super) fn undesired<'a>(seen: &[Seen<'a>]) -> Decision<'a> {
+    let mut decision = Decision::new(Change::Remove, Some(Cause::NotDesired));
+    for container in seen {
+        if container.is_rubbish() {
+            decision.discard.push((*container, discard_cause(container)));
+            continue;
+        }
+        if container.is_live() {
+            match container.labels.role {
+                LabelRole::Task => decision.outlast.push(*container),
+                LabelRole::Service | LabelRole::Lock | LabelRole::Ledger => decision.stop.push(*container),
+            }
+        }
+        decision.retire.push(*container);
+    }
+    decision.fallback = decision.stop.first().copied();
+    if decision.retire.is_empty() {
+        decision.change = Change::Clean;
+    }
+    decision
+}

@@ -1,0 +1,159 @@
+//! What a person should know before a plan is carried out, as data: the core never asks.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{HostName, ImageId, ServiceName, SetName, Slot};
+
+/// Kinds of hazards, as they are accepted on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HazardKind {
+    /// A service does not answer for a while.
+    Outage,
+    /// A container goes that the profile does not have any more.
+    Removal,
+    /// A task cannot be undone.
+    Irreversible,
+    /// A volume goes with its data.
+    DataLoss,
+    /// A container starts after another one that is neither there nor selected.
+    MissingDependency,
+}
+
+impl HazardKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] =
+        [Self::Outage, Self::Removal, Self::Irreversible, Self::DataLoss, Self::MissingDependency];
+
+    /// Returns the word used in options and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Removal => "removal",
+            Self::Irreversible => "irreversible",
+            Self::DataLoss => "data-loss",
+            Self::MissingDependency => "missing-dependency",
+        }
+    }
+
+    /// Returns whether a person must say yes to it; the others are only told.
+    pub fn needs_consent(self) -> bool {
+        match self {
+            Self::Outage | Self::MissingDependency => false,
+            Self::Removal | Self::Irreversible | Self::DataLoss => true,
+        }
+    }
+}
+
+impl fmt::Display for HazardKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One hazard.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Hazard {
+    /// Of which kind.
+    pub kind: HazardKind,
+    /// Where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
+    /// The volume's engine name, for [`HazardKind::DataLoss`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// One sentence.
+    pub text: String,
+}
+
+impl fmt::Display for Hazard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.text)
+    }
+}
+
+/// What keeps a plan from being carried out at all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Blocker {
+    /// A host of the profile was not observed.
+    HostNotObserved {
+        /// Which.
+        host: HostName,
+    },
+    /// An image is not on the host that needs it.
+    ImageMissing {
+        /// Where.
+        host: HostName,
+        /// Reference, for people.
+        reference: String,
+        /// Content address.
+        id: ImageId,
+    },
+    /// `--set` names a set that neither the profile nor the hosts have.
+    UnknownSet {
+        /// Which.
+        set: SetName,
+    },
+    /// `--service` names a service that neither the profile nor the hosts have.
+    UnknownService {
+        /// Which.
+        service: ServiceName,
+    },
+    /// A volume that is to go by name does not exist.
+    UnknownVolume {
+        /// Which.
+        volume: String,
+    },
+    /// Containers wait for each other.
+    Cycle {
+        /// The slots on the cycle.
+        slots: Vec<Slot>,
+    },
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostNotObserved { host } => write!(f, "host {host} was not observed"),
+            Self::ImageMissing { host, reference, id } => {
+                write!(f, "image {reference} ({}) is not on host {host}", id.short())
+            }
+            Self::UnknownSet { set } => write!(f, "there is no set `{set}`"),
+            Self::UnknownService { service } => write!(f, "there is no service `{service}`"),
+            Self::UnknownVolume { volume } => write!(f, "there is no volume `{volume}`"),
+            Self::Cycle { slots } => {
+                let names: Vec<_> = slots.iter().map(ToString::to_string).collect();
+                write!(f, "these wait for each other: {}", names.join(", "))
+            }
+        }
+    }
+}
+
+/// Which hazards a person has said yes to.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accept {
+    /// None of those that need it.
+    #[default]
+    Nothing,
+    /// These kinds.
+    Kinds(BTreeSet<HazardKind>),
+    /// All in this plan.
+    Everything,
+}
+
+impl Accept {
+    /// Returns whether a hazard of this kind may be carried out.
+    pub fn allows(&self, kind: HazardKind) -> bool {
+        !kind.needs_consent()
+            || match self {
+                Self::Nothing => false,
+                Self::Kinds(kinds) => kinds.contains(&kind),
+                Self::Everything => true,
+            }
+    }
+}

@@ -1,0 +1,65 @@
+//! What an operator chose for one plan.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::hazard::Accept;
+use crate::model::{ServiceName, SetName, TaskPhase};
+
+/// Which part of the deployment a plan may touch. Empty sets mean everything.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Selection {
+    /// Only these sets.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub sets: BTreeSet<SetName>,
+    /// Only these services.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub services: BTreeSet<ServiceName>,
+}
+
+impl Selection {
+    /// Returns whether a container of this set and service may be touched.
+    pub fn has(&self, set: &SetName, service: &ServiceName) -> bool {
+        self.is_everything() || self.sets.contains(set) || self.services.contains(service)
+    }
+
+    /// Returns whether nothing was chosen, hence everything.
+    pub fn is_everything(&self) -> bool {
+        self.sets.is_empty() && self.services.is_empty()
+    }
+}
+
+/// Options of [`super::reconcile`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Which part.
+    pub selection: Selection,
+    /// Which hazards are accepted beforehand (`--yes`, `--accept`).
+    pub accept: Accept,
+    /// Tasks of which phases run: an upgrade's later phases are not a deploy's.
+    pub phases: BTreeSet<TaskPhase>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            selection: Selection::default(),
+            accept: Accept::default(),
+            phases: [TaskPhase::Bootstrap, TaskPhase::Expand].into(),
+        }
+    }
+}
+
+/// Which volumes a destroy takes along.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Volumes {
+    /// None.
+    #[default]
+    Keep,
+    /// Those whose names (without the deployment's prefix) are here.
+    Named(BTreeSet<String>),
+    /// All of this deployment, history included.
+    All,
+}

@@ -1,0 +1,254 @@
+//! `(Desired, Observed, Options) -> Plan`: the one place where it is decided what to do.
+//!
+//! Pure and synchronous. Never asks, never looks anything up, never depends on the order of its inputs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::build::{Builder, Work};
+use super::cause::Cause;
+use super::decide::{self, Decision};
+use super::document::{Change, PLAN_VERSION, Plan, Purpose};
+use super::fingerprint;
+use super::hazard::{Blocker, Hazard, HazardKind};
+use super::options::Options;
+use super::scene::Scene;
+use crate::model::{
+    ContainerState, Desired, Generation, Health, HostName, Observed, Role, ServiceName, SetName, Slot,
+    SpecHash,
+};
+
+/// Decides what to do to make `observed` what is `desired`.
+pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> Plan {
+    let scene = Scene::new(desired, observed, options);
+    let hashes: BTreeMap<&Slot, SpecHash> = desired
+        .containers
+        .iter()
+        .map(|(slot, spec)| (slot, spec.record(&desired.init_digest).hash()))
+        .collect();
+    let mut work: BTreeMap<Slot, Work<'_>> = BTreeMap::new();
+    for (slot, spec) in &desired.containers {
+        if !scene.takes(slot) {
+            continue;
+        }
+        let Some(hash) = hashes.get(slot) else { continue };
+        let decision = match spec.role {
+            Role::Service { .. } => decide::service(&scene, spec, hash),
+            Role::Task { .. } => decide::task(&scene, spec, hash),
+        };
+        let (set, service) = (spec.set.clone(), spec.service.clone());
+        work.insert(slot.clone(), Work { spec: Some((spec, hash.clone())), set, service, decision });
+    }
+    for (slot, seen) in scene.undesired() {
+        let Some(labels) = seen.first().map(|s| s.labels) else { continue };
+        if options.selection.has(&labels.set, &labels.service) {
+            let (set, service) = (labels.set.clone(), labels.service.clone());
+            work.insert(slot.clone(), Work { spec: None, set, service, decision: decide::undesired(seen) });
+        }
+    }
+    let registers = registration_due(&scene);
+    prove_what_others_need(&scene, &mut work, registers);
+
+    let generation = Generation::new(observed.last_generation.saturating_add(1)).unwrap_or(Generation::FIRST);
+    let mut builder = Builder::new(&scene, generation);
+    builder.volumes(&work);
+    builder.slots(&work);
+    if registers {
+        builder.registration(&work);
+    }
+    if builder.is_empty() && scene.interrupted {
+        // Nothing is left to do, but the history still says that a run is going on.
+        builder.history_alone();
+    }
+    let mut blockers = blockers(&scene, &work);
+    let slots = builder.slot_plans(&work);
+    let steps = match builder.finish() {
+        Ok(steps) => steps,
+        Err(slots) => {
+            blockers.insert(Blocker::Cycle { slots });
+            Vec::new()
+        }
+    };
+    let touched: BTreeSet<&Slot> =
+        slots.iter().filter(|s| s.change != Change::Keep).map(|s| &s.slot).collect();
+    let volumes = super::build::touched_volumes(&steps);
+    let observed_digest = fingerprint::observed(observed, &touched, &volumes);
+    Plan {
+        version: PLAN_VERSION,
+        purpose: Purpose::Deploy,
+        deployment: desired.deployment.clone(),
+        release: desired.release.clone(),
+        generation: (!steps.is_empty()).then_some(generation),
+        previous: observed.last_generation,
+        observed_at: observed.taken_at.clone(),
+        selection: options.selection.clone(),
+        desired: fingerprint::desired(desired),
+        observed: observed_digest,
+        hosts: observed.hosts.keys().cloned().collect(),
+        hazards: hazards(&scene, &work).into_iter().collect(),
+        slots,
+        steps,
+        accepted: options.accept.clone(),
+        blockers: blockers.into_iter().collect(),
+    }
+}
+
+/// Returns whether Keystone must be told something.
+fn registration_due(scene: &Scene<'_>) -> bool {
+    let Some(access) = &scene.desired.identity.access else { return false };
+    let selected = access.after.iter().any(|slot| scene.takes(slot))
+        || (access.after.is_empty() && scene.options.selection.is_everything());
+    let last = scene.observed.ledger.as_ref().and_then(|ledger| ledger.identity.as_ref());
+    selected && last != Some(&fingerprint::identity(&scene.desired.identity))
+}
+
+/// A container that runs and is not yet known to be healthy is waited for when something starts after it.
+fn prove_what_others_need(scene: &Scene<'_>, work: &mut BTreeMap<Slot, Work<'_>>, registers: bool) {
+    let mut needed: BTreeMap<Slot, Slot> = BTreeMap::new();
+    for (slot, item) in work.iter() {
+        let starts = match item.decision.change {
+            Change::Create | Change::Replace | Change::Start | Change::Restart | Change::Run => true,
+            Change::Keep | Change::Prove | Change::Await | Change::Stop | Change::Remove | Change::Clean => {
+                false
+            }
+        };
+        if let Some((spec, _)) = &item.spec
+            && starts
+        {
+            for after in &spec.after {
+                needed.entry(after.clone()).or_insert_with(|| slot.clone());
+            }
+        }
+    }
+    if let Some(access) = scene.desired.identity.access.as_ref().filter(|_| registers) {
+        for slot in &access.after {
+            needed.entry(slot.clone()).or_insert_with(|| slot.clone());
+        }
+    }
+    for (slot, by) in needed {
+        let Some(item) = work.get_mut(&slot) else { continue };
+        let starting = item.decision.successor.is_some_and(|s| {
+            s.container.state == ContainerState::Running && s.container.health == Health::Starting
+        });
+        if starting && matches!(item.decision.change, Change::Keep | Change::Clean) {
+            item.decision.change = Change::Prove;
+            item.decision.cause = Some(Cause::NeededBy { slot: by });
+        }
+    }
+}
+
+fn blockers(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Blocker> {
+    let mut found = BTreeSet::new();
+    for (slot, item) in work {
+        let Some(seen) = scene.observed.hosts.get(&slot.host) else {
+            found.insert(Blocker::HostNotObserved { host: slot.host.clone() });
+            continue;
+        };
+        if let Some((spec, _)) = &item.spec
+            && matches!(item.decision.change, Change::Create | Change::Replace | Change::Run)
+            && !seen.images.contains(&spec.image.id)
+        {
+            found.insert(Blocker::ImageMissing {
+                host: slot.host.clone(),
+                reference: spec.image.reference.clone(),
+                id: spec.image.id.clone(),
+            });
+        }
+    }
+    let known = known_names(scene);
+    for set in scene.options.selection.sets.iter().filter(|set| !known.0.contains(*set)) {
+        found.insert(Blocker::UnknownSet { set: set.clone() });
+    }
+    for service in scene.options.selection.services.iter().filter(|service| !known.1.contains(*service)) {
+        found.insert(Blocker::UnknownService { service: service.clone() });
+    }
+    found
+}
+
+/// Returns the sets and services of the profile and of the hosts.
+fn known_names<'a>(scene: &Scene<'a>) -> (BTreeSet<&'a SetName>, BTreeSet<&'a ServiceName>) {
+    let mut sets: BTreeSet<&SetName> = scene.desired.sets.iter().collect();
+    let mut services = BTreeSet::new();
+    for spec in scene.desired.containers.values() {
+        sets.insert(&spec.set);
+        services.insert(&spec.service);
+    }
+    for host in scene.observed.hosts.values() {
+        for labels in host.containers.iter().filter_map(|c| c.slot_labels.as_ref()) {
+            sets.insert(&labels.set);
+            services.insert(&labels.service);
+        }
+    }
+    (sets, services)
+}
+
+fn hazards(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Hazard> {
+    let mut found = BTreeSet::new();
+    let mut add = |kind: HazardKind, slot: &Slot, text: String| {
+        found.insert(Hazard { kind, slot: Some(slot.clone()), volume: None, text });
+    };
+    for (slot, item) in work {
+        let Decision { change, stop, .. } = &item.decision;
+        match change {
+            Change::Remove if !stop.is_empty() => {
+                add(
+                    HazardKind::Removal,
+                    slot,
+                    format!("{slot} runs and is not in the profile any more: it is stopped and removed"),
+                );
+            }
+            Change::Replace | Change::Restart | Change::Start
+                if !stop.is_empty() || *change == Change::Restart =>
+            {
+                if !has_twin(scene, slot) {
+                    add(
+                        HazardKind::Outage,
+                        slot,
+                        format!("{slot} does not answer while it is swapped, and there is no second one"),
+                    );
+                }
+            }
+            Change::Keep
+            | Change::Create
+            | Change::Replace
+            | Change::Start
+            | Change::Restart
+            | Change::Prove
+            | Change::Run
+            | Change::Await
+            | Change::Stop
+            | Change::Remove
+            | Change::Clean => {}
+        }
+        let Some((spec, _)) = &item.spec else { continue };
+        if let Role::Task { phase, .. } = &spec.role
+            && *change == Change::Run
+            && let Some(reason) = super::build::irreversible(*phase)
+        {
+            add(HazardKind::Irreversible, slot, format!("{slot} cannot be undone: {reason}"));
+        }
+        if matches!(change, Change::Keep | Change::Clean) {
+            continue;
+        }
+        for after in &spec.after {
+            let known = scene.desired.containers.get(after);
+            let other_phase = known.is_some_and(|spec| !scene.has_phase(&spec.role));
+            if !work.contains_key(after) && !other_phase && !scene.stands(after) {
+                add(
+                    HazardKind::MissingDependency,
+                    slot,
+                    format!("{slot} starts after {after}, which does not run and is not part of this plan"),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// Returns whether another host runs the same container, so that the service goes on answering.
+fn has_twin(scene: &Scene<'_>, slot: &Slot) -> bool {
+    let twin = |host: &HostName| {
+        let other = Slot { host: host.clone(), container: slot.container.clone() };
+        *host != slot.host && scene.stands(&other)
+    };
+    scene.observed.hosts.keys().any(twin)
+}

@@ -1,0 +1,164 @@
+//! Everything a decision looks at, indexed once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::options::Options;
+use crate::model::labels::LabelRole;
+use crate::model::spec::MountSource;
+use crate::model::{
+    ContainerState, Desired, Generation, HostName, Labels, Observed, ObservedContainer, Role, SetName, Slot,
+    VolumeName,
+};
+
+/// One container of a slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    pub container: &'a ObservedContainer,
+    pub labels: &'a Labels,
+}
+
+impl Seen<'_> {
+    pub(super) fn generation(&self) -> Generation {
+        self.labels.generation
+    }
+
+    /// Returns whether its process lives, in whatever shape.
+    pub(super) fn is_live(&self) -> bool {
+        match self.container.state {
+            ContainerState::Running | ContainerState::Restarting | ContainerState::Paused => true,
+            ContainerState::Created
+            | ContainerState::Exited
+            | ContainerState::Removing
+            | ContainerState::Dead => false,
+        }
+    }
+
+    /// Returns whether it can never serve (again): it was never started, hence perhaps without its config, or the
+    /// engine gave it up.
+    pub(super) fn is_rubbish(&self) -> bool {
+        match self.container.state {
+            ContainerState::Created | ContainerState::Removing | ContainerState::Dead => true,
+            ContainerState::Running
+            | ContainerState::Restarting
+            | ContainerState::Paused
+            | ContainerState::Exited => false,
+        }
+    }
+}
+
+/// The inputs, indexed.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub desired: &'a Desired,
+    pub observed: &'a Observed,
+    pub options: &'a Options,
+    /// Containers by slot, youngest generation first.
+    slots: BTreeMap<Slot, Vec<Seen<'a>>>,
+    /// Engine names of volumes by host.
+    volumes: BTreeMap<&'a HostName, BTreeSet<&'a str>>,
+    ranks: BTreeMap<&'a SetName, usize>,
+    /// Whether the youngest generation's run did not come to its end.
+    pub interrupted: bool,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn new(desired: &'a Desired, observed: &'a Observed, options: &'a Options) -> Self {
+        let mut slots: BTreeMap<Slot, Vec<Seen<'a>>> = BTreeMap::new();
+        for (host, seen) in &observed.hosts {
+            for container in &seen.containers {
+                // The host is where it is, not what its label says: hosts can be renamed in the profile.
+                if let Some(labels) = container.slot_labels.as_ref()
+                    && labels.deployment == desired.deployment
+                {
+                    let slot = Slot { host: host.clone(), container: labels.container.clone() };
+                    slots.entry(slot).or_default().push(Seen { container, labels });
+                }
+            }
+        }
+        for seen in slots.values_mut() {
+            seen.sort_by(|a, b| {
+                (b.generation(), &b.container.name, &b.container.id).cmp(&(
+                    a.generation(),
+                    &a.container.name,
+                    &a.container.id,
+                ))
+            });
+        }
+        let volumes = observed
+            .hosts
+            .iter()
+            .map(|(host, seen)| (host, seen.volumes.iter().map(|v| v.name.as_str()).collect()))
+            .collect();
+        let ranks = desired.sets.iter().enumerate().map(|(rank, set)| (set, rank)).collect();
+        let interrupted = observed.ledger.as_ref().is_some_and(|ledger| !ledger.finished);
+        Self { desired, observed, options, slots, volumes, ranks, interrupted }
+    }
+
+    /// Returns the containers of a slot, youngest first.
+    pub(super) fn seen(&self, slot: &Slot) -> &[Seen<'a>] {
+        self.slots.get(slot).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the slots that have containers and are not in the profile.
+    pub(super) fn undesired(&self) -> impl Iterator<Item = (&Slot, &[Seen<'a>])> {
+        self.slots
+            .iter()
+            .filter(|(slot, _)| !self.desired.containers.contains_key(*slot))
+            .map(|(slot, seen)| (slot, seen.as_slice()))
+    }
+
+    /// Returns a set's place in the launch order; unknown ones come last.
+    pub(super) fn rank(&self, set: &SetName) -> usize {
+        self.ranks.get(set).copied().unwrap_or(self.desired.sets.len())
+    }
+
+    /// Returns the engine name of a volume.
+    pub(super) fn volume_name(&self, volume: &VolumeName) -> String {
+        format!("{}_{volume}", self.desired.deployment)
+    }
+
+    /// Returns whether a host has a volume of this engine name.
+    pub(super) fn has_volume(&self, host: &HostName, name: &str) -> bool {
+        self.volumes.get(host).is_some_and(|volumes| volumes.contains(name))
+    }
+
+    /// Returns the volumes of a slot's spec, by engine name.
+    pub(super) fn volumes_of(&self, slot: &Slot) -> BTreeSet<String> {
+        self.desired
+            .containers
+            .get(slot)
+            .into_iter()
+            .flat_map(|spec| &spec.mounts)
+            .filter_map(|mount| match &mount.source {
+                MountSource::Volume(volume) => Some(self.volume_name(volume)),
+                MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+            })
+            .collect()
+    }
+
+    /// Returns whether a slot belongs to this plan: selected, and no task of another phase.
+    pub(super) fn takes(&self, slot: &Slot) -> bool {
+        self.desired.containers.get(slot).is_some_and(|spec| {
+            self.options.selection.has(&spec.set, &spec.service) && self.has_phase(&spec.role)
+        })
+    }
+
+    /// Returns whether tasks of this role's phase run in this plan; services always do.
+    pub(super) fn has_phase(&self, role: &Role) -> bool {
+        match role {
+            Role::Service { .. } => true,
+            Role::Task { phase, .. } => self.options.phases.contains(phase),
+        }
+    }
+
+    /// Returns whether a slot that is not part of the plan can be relied upon.
+    pub(super) fn stands(&self, slot: &Slot) -> bool {
+        self.seen(slot).iter().any(|seen| match seen.labels.role {
+            LabelRole::Service => seen.container.state == ContainerState::Running,
+            LabelRole::Task => {
+                seen.container.state == ContainerState::Exited && seen.container.exit_code == Some(0)
+            }
+            LabelRole::Lock | LabelRole::Ledger => false,
+        })
+    }
+}

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
-use crate::model::{HostName, NameError};
 use crate::model::desired::IdentitySpec;
+use crate::model::{HostName, NameError};
 use crate::report::Reporter;
 use crate::store::journal_file::JournalError;
 use crate::store::redact::Redactor;

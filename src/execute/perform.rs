@@ -36,7 +36,12 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(environment: &'a Environment, plan: &'a Plan, desired: &'a Desired, run: RunId) -> Self {
+    pub(super) fn new(
+        environment: &'a Environment,
+        plan: &'a Plan,
+        desired: &'a Desired,
+        run: RunId,
+    ) -> Self {
         Self { environment, plan, desired, run, made: Mutex::new(BTreeMap::new()) }
     }
 
@@ -72,8 +77,12 @@ impl<'a> Work<'a> {
         match &step.action {
             Action::Staged | Action::Proven => Ok(()),
             Action::Register { .. } => {
-                let changed =
-                    self.environment.registrar.register(&self.desired.identity).await.map_err(|e| self.said(&e))?;
+                let changed = self
+                    .environment
+                    .registrar
+                    .register(&self.desired.identity)
+                    .await
+                    .map_err(|e| self.said(&e))?;
                 note(format!("{} changes in Keystone", changed.len()));
                 Ok(())
             }
@@ -104,10 +113,8 @@ impl<'a> Work<'a> {
     ) -> Result<(), StepError> {
         match action {
             Action::CreateVolume { volume } => {
-                let short = volume
-                    .strip_prefix(&format!("{}_", self.plan.deployment))
-                    .unwrap_or(volume)
-                    .to_owned();
+                let short =
+                    volume.strip_prefix(&format!("{}_", self.plan.deployment)).unwrap_or(volume).to_owned();
                 let labels: BTreeMap<String, String> = [
                     (labels::DEPLOYMENT.to_owned(), self.plan.deployment.to_string()),
                     (labels::VOLUME.to_owned(), short),
@@ -129,8 +136,8 @@ impl<'a> Work<'a> {
                     .containers
                     .get(slot)
                     .ok_or_else(|| fail(format!("{slot} is not in the profile")))?;
-                let packed =
-                    archive::config(&spec.files, INIT_BINARY).map_err(|e| fail(format!("config of {slot}: {e}")))?;
+                let packed = archive::config(&spec.files, INIT_BINARY)
+                    .map_err(|e| fail(format!("config of {slot}: {e}")))?;
                 let id = self.id(host, container).await?;
                 Ok(again(|| engine.upload(&id, packed.clone())).await?)
             }
@@ -164,7 +171,9 @@ impl<'a> Work<'a> {
                 note(format!("runs, up to {deadline} s"));
                 self.ended(engine, &id, container.name(), *deadline, *accept).await
             }
-            Action::Register { .. } | Action::WriteGeneration { .. } | Action::Staged | Action::Proven => Ok(()),
+            Action::Register { .. } | Action::WriteGeneration { .. } | Action::Staged | Action::Proven => {
+                Ok(())
+            }
         }
     }
 
@@ -181,7 +190,8 @@ impl<'a> Work<'a> {
         if record.hash() != *hash {
             return Err(fail(format!("{slot} is not what the plan was made for")));
         }
-        let generation = self.plan.generation.ok_or_else(|| fail("the plan makes no generation".to_owned()))?;
+        let generation =
+            self.plan.generation.ok_or_else(|| fail("the plan makes no generation".to_owned()))?;
         let role = match spec.role {
             Role::Service { .. } => LabelRole::Service,
             Role::Task { .. } => LabelRole::Task,
@@ -263,9 +273,12 @@ impl<'a> Work<'a> {
                     return Err(self.dead(engine, &there, name).await);
                 }
                 let said = [outcome.stdout, outcome.stderr].concat();
-                let said = self.environment.redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();
+                let said =
+                    self.environment.redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();
                 let tail = self.tail(engine, id).await;
-                Err(fail(format!("{name} was not healthy within {deadline} s; its last check said:\n  {said}{tail}")))
+                Err(fail(format!(
+                    "{name} was not healthy within {deadline} s; its last check said:\n  {said}{tail}"
+                )))
             }
             // An exec into a container that has just died is refused: the container tells why.
             Err(error) => match engine.container(&id.0).await {

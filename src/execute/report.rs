@@ -176,8 +176,8 @@ pub(super) fn longest_chain(plan: &Plan, steps: &HashMap<u32, StepReport>) -> (f
     let mut chain = Vec::new();
     loop {
         let previous = best.get(&at).and_then(|(_, previous)| *previous);
-        let own = best.get(&at).map_or(0.0, |b| b.0)
-            - previous.and_then(|p| best.get(&p)).map_or(0.0, |b| b.0);
+        let own =
+            best.get(&at).map_or(0.0, |b| b.0) - previous.and_then(|p| best.get(&p)).map_or(0.0, |b| b.0);
         if own > 0.0
             && let Some(step) = steps.get(&at)
         {

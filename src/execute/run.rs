@@ -20,8 +20,8 @@ use crate::journal::record::RECORD_VERSION;
 use crate::journal::{Event as JournalEvent, GenerationRecord, RecordOutcome, SlotRecord};
 use crate::model::{Desired, HostName, RunId, SetName};
 use crate::plan::{Action, Change, Mark, Plan, Step, StepId};
-use crate::report::event::Outcome as EventOutcome;
 use crate::report::Event;
+use crate::report::event::Outcome as EventOutcome;
 use crate::store::journal_file::Journal;
 
 /// Calls to one engine at a time. Waits do not count: they cost the engine nothing.
@@ -98,11 +98,13 @@ impl Walk<'_, '_> {
         let record = self.record(&run);
 
         let mut progress = Progress::default();
-        let mut running: FuturesUnordered<BoxFuture<'_, Result<Ended, ExecuteError>>> = FuturesUnordered::new();
+        let mut running: FuturesUnordered<BoxFuture<'_, Result<Ended, ExecuteError>>> =
+            FuturesUnordered::new();
         let mut interrupted = false;
         loop {
             if !interrupted {
-                let ready: Vec<&Step> = plan.steps.iter().filter(|step| self.may_begin(step, &progress)).collect();
+                let ready: Vec<&Step> =
+                    plan.steps.iter().filter(|step| self.may_begin(step, &progress)).collect();
                 for step in ready {
                     progress.begun.insert(step.id);
                     running.push(Box::pin(self.one(step, record.as_ref())));
@@ -201,8 +203,14 @@ impl Walk<'_, '_> {
         let environment = self.work.environment;
         let reporter = environment.reporter.as_ref();
         let key = step.id.to_string();
-        self.journal.append(JournalEvent::StepBegan { step: step.id, action: step.action.to_string() }).await?;
-        reporter.on(Event::Started { key: key.clone(), host: step.host.clone(), title: step.action.to_string() });
+        self.journal
+            .append(JournalEvent::StepBegan { step: step.id, action: step.action.to_string() })
+            .await?;
+        reporter.on(Event::Started {
+            key: key.clone(),
+            host: step.host.clone(),
+            title: step.action.to_string(),
+        });
         let note = |message: String| reporter.on(Event::Progress { key: key.clone(), message, amount: None });
         let act = self.work.perform(step, record, &note);
         let result = if step.action.is_wait() {
@@ -285,7 +293,11 @@ impl Walk<'_, '_> {
         let reporter = self.work.environment.reporter.as_ref();
         for step in self.work.plan.steps.iter().filter(|step| !progress.begun.contains(&step.id)) {
             let key = step.id.to_string();
-            reporter.on(Event::Started { key: key.clone(), host: step.host.clone(), title: step.action.to_string() });
+            reporter.on(Event::Started {
+                key: key.clone(),
+                host: step.host.clone(),
+                title: step.action.to_string(),
+            });
             reporter.on(Event::Finished { key, outcome: EventOutcome::Cancelled, took: Duration::ZERO });
         }
     }
@@ -303,7 +315,10 @@ impl Walk<'_, '_> {
                 let generation = slot.to.or(slot.from).unwrap_or(generation);
                 let change = slot.change.as_str().to_owned();
                 let spec_hash = record.hash();
-                Some((slot.slot.to_string(), SlotRecord { name, generation, change, spec_hash, spec: record }))
+                Some((
+                    slot.slot.to_string(),
+                    SlotRecord { name, generation, change, spec_hash, spec: record },
+                ))
             })
             .collect();
         Some(GenerationRecord {

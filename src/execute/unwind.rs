@@ -27,11 +27,7 @@ pub(super) async fn unwind(
     for slot in slots_of(work.plan, sets).rev() {
         let mut actions = Vec::new();
         if let Some(successor) = slot.successor.as_ref().filter(|_| slot.discard) {
-            let grace = work
-                .desired
-                .containers
-                .get(&slot.slot)
-                .map_or(10, |spec| spec.stop.grace);
+            let grace = work.desired.containers.get(&slot.slot).map_or(10, |spec| spec.stop.grace);
             actions.push(Action::StopContainer { container: successor.clone(), grace });
             actions.push(Action::RemoveContainer { container: successor.clone() });
         }

@@ -107,7 +107,7 @@ impl GenerationRecord {
     pub fn summary(&self) -> LedgerSummary {
         LedgerSummary {
             number: self.generation.get(),
-            finished: self.outcome == RecordOutcome::Done,
+            finished: matches!(self.outcome, RecordOutcome::Done | RecordOutcome::Undone),
             identity: self.identity.clone(),
         }
     }

@@ -58,7 +58,9 @@ fn take(found: &mut Replay, number: usize, event: Event) {
             if *version == JOURNAL_VERSION {
                 found.began = Some(event);
             } else {
-                found.damaged.push((number, format!("format {version}, this program reads {JOURNAL_VERSION}")));
+                found
+                    .damaged
+                    .push((number, format!("format {version}, this program reads {JOURNAL_VERSION}")));
             }
         }
         Event::StepBegan { step, .. } | Event::StepDone { step } | Event::StepFailed { step, .. } => {

@@ -11,7 +11,8 @@ mariadb-install-db --defaults-file=/etc/mysql/my.cnf --datadir="$data.new" --ski
     --auth-root-authentication-method=socket --auth-root-socket-user=mysql \
     --innodb-flush-log-at-trx-commit=0 --innodb-flush-method=nosync --innodb-doublewrite=OFF >/tmp/install.log 2>&1 \
     || { cat /tmp/install.log; exit 1; }
-sync -f "$data.new"
+# Each file, not the file system: that is shared with all other containers.
+find "$data.new" -exec sync {} +
 mv "$data.new" "$data"
-sync -f /var/lib/mysql
+sync /var/lib/mysql
 echo "made the system tables"

@@ -46,9 +46,9 @@ impl fmt::Display for CheckReport {
 
 /// Issues a token, and asks every public endpoint of this deployment's region that the token's catalogue names.
 pub async fn check(state: &Path, desired: &Desired, access: &IdentityAccess) -> CloudResult<CheckReport> {
-    let keystone = Keystone::new(state, access)?;
+    let keystone = Keystone::new(state, access, PATIENCE)?;
     let began = Instant::now();
-    let issued = patiently(PATIENCE, || keystone.login()).await?;
+    let issued = keystone.login().await?;
     let token = began.elapsed();
     let catalogue = public_urls(&issued.catalogue, &desired.identity.region);
     let missing: Vec<_> =

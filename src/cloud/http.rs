@@ -28,6 +28,8 @@ pub enum CloudError {
         url: String,
         /// The innermost cause.
         reason: String,
+        /// Whether the request may have been sent, and so carried out.
+        sent: bool,
     },
     /// The API refused.
     #[error("{method} {url}: {status}: {message}")]
@@ -119,6 +121,7 @@ impl Http {
             method: Method::GET,
             url: "(client)".to_owned(),
             reason: innermost(&error),
+            sent: false,
         })?;
         Ok(Self { client })
     }
@@ -135,6 +138,7 @@ impl Http {
             method: method.clone(),
             url: url.to_owned(),
             reason: innermost(error),
+            sent: !error.is_connect(),
         };
         let mut request = self.client.request(method.clone(), url);
         if let Some(token) = token {
@@ -174,6 +178,7 @@ impl Http {
             method: Method::GET,
             url: url.to_owned(),
             reason: innermost(&error),
+            sent: !error.is_connect(),
         })?;
         Ok(response.status())
     }
@@ -198,10 +203,10 @@ where
 }
 
 impl CloudError {
-    /// Returns whether the API (perhaps) only has not come up yet.
+    /// Returns whether the API (perhaps) only has not come up yet, and has not seen the request.
     pub fn is_not_serving(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { sent, .. } => !sent,
             Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
             Self::Answer { .. }
             | Self::Password { .. }

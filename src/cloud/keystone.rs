@@ -27,6 +27,7 @@ pub struct Keystone {
     url: String,
     access: IdentityAccess,
     token_file: PathBuf,
+    patience: Duration,
     token: Mutex<Option<Secret>>,
 }
 
@@ -51,14 +52,16 @@ pub(crate) struct Issued {
 }
 
 impl Keystone {
-    /// Makes a session; nothing is sent yet. `state` holds the authority's certificate and the kept token.
-    pub fn new(state: &Path, access: &IdentityAccess) -> CloudResult<Self> {
+    /// Makes a session; nothing is sent yet. `state` holds the authority's certificate and the kept token. Each request
+    /// waits up to `patience` for the API to come up.
+    pub fn new(state: &Path, access: &IdentityAccess, patience: Duration) -> CloudResult<Self> {
         let ca = access.url.starts_with("https:").then(|| tls::ca_path(state));
         Ok(Self {
             http: Http::new(ca.as_deref())?,
             url: access.url.trim_end_matches('/').to_owned(),
             access: access.clone(),
             token_file: state.join(TOKEN_FILE),
+            patience,
             token: Mutex::new(None),
         })
     }
@@ -72,9 +75,15 @@ impl Keystone {
         &self.http
     }
 
-    /// Waits until Keystone serves, at most `patience`, and makes sure of a token.
-    pub async fn ready(&self, patience: Duration) -> CloudResult<()> {
-        patiently(patience, || self.current()).await.map(|_| ())
+    /// Sends one request, again and again while the API does not serve yet.
+    async fn send(
+        &self,
+        method: &Method,
+        url: &str,
+        token: Option<&Secret>,
+        body: Option<&Value>,
+    ) -> CloudResult<Answer> {
+        patiently(self.patience, || self.http.send(method.clone(), url, token, body)).await
     }
 
     /// Gets a token with a password: one user's, on its project if one is given.
@@ -95,7 +104,7 @@ impl Keystone {
             None => json!("unscoped"),
         };
         let url = format!("{}/auth/tokens", self.url);
-        let answer = self.http.send(Method::POST, &url, None, Some(&json!({"auth": auth}))).await?;
+        let answer = self.send(&Method::POST, &url, None, Some(&json!({"auth": auth}))).await?;
         let missing = |what: &str| CloudError::Answer { url: url.clone(), reason: format!("no {what}") };
         let token = answer.token.ok_or_else(|| missing("X-Subject-Token"))?;
         let body = answer.body.get("token").ok_or_else(|| missing("token"))?;
@@ -144,10 +153,10 @@ impl Keystone {
     ) -> CloudResult<Answer> {
         let url = format!("{}/{path}", self.url);
         let token = self.current().await?;
-        match self.http.send(method.clone(), &url, Some(&token), body).await {
+        match self.send(&method, &url, Some(&token), body).await {
             Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
                 let token = self.instead_of(&token).await?;
-                self.http.send(method, &url, Some(&token), body).await
+                self.send(&method, &url, Some(&token), body).await
             }
             outcome => outcome,
         }

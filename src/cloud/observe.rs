@@ -27,8 +27,6 @@ pub async fn observe_identity(
     passwords: Passwords,
 ) -> CloudResult<IdentityObserved> {
     let IdentitySpec { access: _, region, projects, roles: _, services: _, users } = wanted;
-    // One token for all of them.
-    keystone.ready(std::time::Duration::ZERO).await?;
     let names: BTreeSet<&String> = projects.iter().chain(users.values().map(|user| &user.project)).collect();
     let found_projects = try_join_all(names.into_iter().map(|name| named(keystone, "projects", name)));
     let found_users = try_join_all(users.keys().map(|name| named(keystone, "users", name)));

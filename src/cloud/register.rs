@@ -44,7 +44,7 @@ impl Registrar {
     /// Returns what would be changed. An identity without access (no Keystone in the profile) needs nothing.
     pub async fn pending(&self, wanted: &IdentitySpec) -> CloudResult<Vec<IdentityChange>> {
         let Some(access) = &wanted.access else { return Ok(Vec::new()) };
-        let keystone = Keystone::new(&self.state, access)?;
+        let keystone = Keystone::new(&self.state, access, Duration::ZERO)?;
         let observed = observe_identity(&keystone, wanted, Passwords::Trust).await?;
         Ok(identity_diff(wanted, &observed))
     }
@@ -52,8 +52,7 @@ impl Registrar {
     /// Waits until Keystone serves, then makes it what is wanted, and looks again whether it is.
     pub async fn register(&self, wanted: &IdentitySpec) -> CloudResult<RegistrationReport> {
         let Some(access) = &wanted.access else { return Ok(RegistrationReport::default()) };
-        let keystone = Keystone::new(&self.state, access)?;
-        keystone.ready(PATIENCE).await?;
+        let keystone = Keystone::new(&self.state, access, PATIENCE)?;
         let mut report = RegistrationReport::default();
         let mut left = Vec::new();
         for round in 0..ROUNDS {

@@ -1,9 +1,11 @@
 //! The engine boundary, in our words.
 //!
-//! One method is one request; none decides anything. `docker.rs` is the only file that names bollard; `sim.rs` is a
+//! One method is one request; none decides anything. `docker/` is the only folder that names bollard; `sim/` is a
 //! complete engine in memory, with faults. Both pass the same conformance suite (`tests/conformance`).
 
 pub mod archive;
+pub mod docker;
+pub mod endpoint;
 pub mod sim;
 
 use std::collections::BTreeMap;
@@ -251,6 +253,17 @@ pub struct PullProgress {
     pub bytes: Option<(u64, u64)>,
 }
 
+/// Connects to an engine as a profile names it: `engine`, and `tls` for another machine.
+pub async fn connect(engine: &str, tls: Option<&str>) -> EngineResult<std::sync::Arc<dyn Engine>> {
+    let endpoint = endpoint::Endpoint::parse(engine, tls).map_err(|error| EngineError {
+        operation: "connect".to_owned(),
+        endpoint: engine.to_owned(),
+        kind: EngineErrorKind::BadRequest,
+        message: error.to_string(),
+    })?;
+    Ok(std::sync::Arc::new(docker::DockerEngine::connect(&endpoint).await?))
+}
+
 /// What we ask of a container engine.
 ///
 /// Every method names the container, image or volume in its error's `operation`.
@@ -297,7 +310,8 @@ pub trait Engine: Send + Sync + Debug {
     async fn exec_exit_code(&self, exec: &str) -> EngineResult<i64>;
     /// Reads its log.
     fn logs(&self, id: &ContainerId, options: &LogOptions) -> BoxStream<'static, EngineResult<OutputChunk>>;
-    /// Follows what happens to this deployment's containers from now on.
+    /// Follows what happens to this deployment's containers from this call on. Events are hints: look once more after
+    /// the stream has begun, since an engine's clock may differ from ours.
     fn events(&self, deployment: &DeploymentName) -> BoxStream<'static, EngineResult<EngineEvent>>;
     /// Returns current memory use in bytes by container id, for running containers.
     async fn memory(&self, id: &ContainerId) -> EngineResult<u64>;
@@ -311,6 +325,10 @@ pub trait Engine: Send + Sync + Debug {
 
     /// Lists all images.
     async fn images(&self) -> EngineResult<Vec<ObservedImage>>;
+    /// Lists the ids of all images: cheaper than looking at each.
+    async fn image_ids(&self) -> EngineResult<Vec<ImageId>> {
+        Ok(self.images().await?.into_iter().map(|image| image.id).collect())
+    }
     /// Inspects an image by id or reference; `None` when there is none.
     async fn image(&self, reference: &str) -> EngineResult<Option<ObservedImage>>;
     /// Pulls an image from its registry.

@@ -273,7 +273,9 @@ impl Container {
         let interval = self.birth.check.as_ref().map_or(30, |check| check.interval.max(1));
         self.probe = Some(at + Duration::from_secs(interval.into()));
         let passed = self.ready_at().is_some_and(|ready| ready <= at);
-        self.failures = if passed { 0 } else { self.failures + 1 };
+        let grace = self.birth.check.as_ref().map_or(0, |check| check.deadline);
+        let counts = at >= self.started.unwrap_or(at) + Duration::from_secs(grace.into());
+        self.failures = if passed { 0 } else { self.failures + u32::from(counts) };
         let verdict = match (passed, self.failures >= RETRIES) {
             (true, _) => Health::Healthy,
             (false, true) => Health::Unhealthy,

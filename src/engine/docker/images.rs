@@ -1,0 +1,139 @@
+//! Images: look, pull, import, tag, remove. Builds are in `build.rs`.
+
+use std::collections::BTreeMap;
+
+use bollard::auth::DockerCredentials;
+use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::{AT_ONCE, DockerEngine, LONG, errors, inspect, or_gone};
+use crate::engine::{EngineErrorKind, EngineResult, PullProgress};
+use crate::model::{ImageId, ObservedImage};
+
+/// Separates `name:tag`; a registry's port stands before the last slash. A digest belongs to the name.
+pub(super) fn split_tag(reference: &str) -> (String, String) {
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') && !name.contains('@') => (name.to_owned(), tag.to_owned()),
+        _ if reference.contains('@') => (reference.to_owned(), String::new()),
+        _ => (reference.to_owned(), "latest".to_owned()),
+    }
+}
+
+impl DockerEngine {
+    pub(super) async fn list_images(&self) -> EngineResult<Vec<ObservedImage>> {
+        let ids = self.list_image_ids().await?;
+        let mut found: Vec<ObservedImage> = stream::iter(ids)
+            .map(async |id| self.inspect_image(&id.0).await)
+            .buffer_unordered(AT_ONCE)
+            .try_filter_map(async |found| Ok(found))
+            .try_collect()
+            .await?;
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found)
+    }
+
+    pub(super) async fn list_image_ids(&self) -> EngineResult<Vec<ImageId>> {
+        let listed = self.docker.list_images(None::<ListImagesOptions>).await;
+        let listed = listed.map_err(self.failed("list images"))?;
+        let mut ids: Vec<ImageId> = listed.into_iter().map(|summary| ImageId(summary.id)).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    pub(super) async fn inspect_image(&self, reference: &str) -> EngineResult<Option<ObservedImage>> {
+        let found = self.docker.inspect_image(reference).await;
+        let found = found.map(inspect::image).map(Some);
+        or_gone(found.map_err(self.failed(format!("inspect image {reference}"))), None)
+    }
+
+    pub(super) fn pull_image(&self, reference: &str) -> BoxStream<'static, EngineResult<PullProgress>> {
+        let (name, tag) = split_tag(reference);
+        let query = CreateImageOptions {
+            from_image: Some(name),
+            tag: Some(tag).filter(|tag| !tag.is_empty()),
+            ..CreateImageOptions::default()
+        };
+        let (operation, endpoint) = (format!("pull image {reference}"), self.endpoint.clone());
+        self.patient(LONG)
+            .create_image(Some(query), None, None::<DockerCredentials>)
+            .map(move |message| {
+                let message = message.map_err(|error| {
+                    let mut error = errors::situate(&operation, &endpoint, &error);
+                    let words = error.message.to_ascii_lowercase();
+                    // Inside a stream, and from some registries, this comes without its status.
+                    if words.contains("manifest unknown") || words.contains("not found: manifest") {
+                        error.kind = EngineErrorKind::NotFound;
+                    }
+                    error
+                })?;
+                let amount = message.progress_detail.and_then(|detail| {
+                    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+                    Some((number(detail.current)?, number(detail.total)?))
+                });
+                Ok(PullProgress {
+                    layer: message.id.unwrap_or_default(),
+                    status: message.status.unwrap_or_default(),
+                    bytes: amount,
+                })
+            })
+            .boxed()
+    }
+
+    pub(super) async fn import_root(
+        &self,
+        reference: &str,
+        root: BoxStream<'static, Result<Bytes, std::io::Error>>,
+        labels: &BTreeMap<String, String>,
+    ) -> EngineResult<ImageId> {
+        let operation = format!("import image {reference}");
+        let (name, tag) = split_tag(reference);
+        // JSON's quoting is one that Dockerfile instructions understand, but for `$`.
+        let quoted = |text: &str| serde_json::Value::from(text).to_string().replace('$', "\\$");
+        let pairs: Vec<String> =
+            labels.iter().map(|(key, value)| format!("{}={}", quoted(key), quoted(value))).collect();
+        let query = CreateImageOptions {
+            from_src: Some("-".to_owned()),
+            repo: Some(name),
+            tag: Some(tag),
+            changes: if pairs.is_empty() { Vec::new() } else { vec![format!("LABEL {}", pairs.join(" "))] },
+            ..CreateImageOptions::default()
+        };
+        let docker = self.patient(LONG);
+        let messages: Vec<_> = docker
+            .create_image(Some(query), Some(bollard::body_try_stream(root)), None::<DockerCredentials>)
+            .try_collect()
+            .await
+            .map_err(self.failed(operation.clone()))?;
+        let id = messages.into_iter().filter_map(|message| message.status).find(|s| s.starts_with("sha256:"));
+        id.map(ImageId)
+            .ok_or_else(|| self.error(&operation, EngineErrorKind::Failed, "the engine told no image id"))
+    }
+
+    pub(super) async fn tag_image(&self, image: &str, reference: &str) -> EngineResult<()> {
+        let (name, tag) = split_tag(reference);
+        let options = TagImageOptions { repo: Some(name), tag: Some(tag) };
+        let tagged = self.docker.tag_image(image, Some(options)).await;
+        tagged.map_err(self.failed(format!("tag image {image} as {reference}")))
+    }
+
+    pub(super) async fn delete_image(&self, reference: &str) -> EngineResult<()> {
+        let options = RemoveImageOptions { force: false, noprune: false, platforms: None };
+        let removed = self.patient(LONG).remove_image(reference, Some(options), None).await;
+        or_gone(removed.map(|_| ()).map_err(self.failed(format!("remove image {reference}"))), ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_tag;
+
+    #[test]
+    fn a_registrys_port_must_not_be_taken_for_a_tag() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(split_tag("mastic/keystone:2026.1"), pair("mastic/keystone", "2026.1"));
+        assert_eq!(split_tag("host:5000/mastic/x"), pair("host:5000/mastic/x", "latest"));
+        assert_eq!(split_tag("host:5000/x@sha256:abc"), pair("host:5000/x@sha256:abc", ""));
+    }
+}

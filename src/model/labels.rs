@@ -34,6 +34,10 @@ pub const RUN: &str = "mastic.run";
 pub const PHASE: &str = "mastic.phase";
 /// On images: hash of everything that went into the build.
 pub const INPUT_HASH: &str = "mastic.input-hash";
+/// On images: the short hash of each part of the input, as a JSON object: says later which part has changed.
+pub const INPUTS: &str = "mastic.inputs";
+/// On images: the ids of the images it was built from, as a JSON object.
+pub const PARENTS: &str = "mastic.parents";
 /// On images: the folder under `images/`.
 pub const IMAGE: &str = "mastic.image";
 /// On volumes: the name without the deployment's prefix.

@@ -96,10 +96,19 @@ macro_rules! names {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "pattern": concat!("^[a-z0-9][a-z0-9", $extra, "]*$"), "maxLength": $max })
+                schemars::json_schema!({ "type": "string", "pattern": concat!("^[a-z0-9][a-z0-9", $extra, "]*$"), "maxLength": $max, "x-format": $kind })
             }
         }
-    )*};
+    )*
+
+        /// Checks `value` as the kind of name that a schema calls by `x-format`; `None` where it is no kind of name.
+        pub fn check_kind(kind: &str, value: &str) -> Option<Result<(), NameError>> {
+            match kind {
+                $($kind => Some(check($kind, value, $extra, $max)),)*
+                _ => None,
+            }
+        }
+    };
 }
 
 // In `extra`, `-` stands last so that the same text serves as the end of a regular expression class.

@@ -171,11 +171,11 @@ pub struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_secret: Option<SecretName>,
     /// Absolute path in the container.
-    #[schemars(regex(pattern = r"^/"))]
+    #[schemars(regex(pattern = r"^/"), extend("x-format" = "absolute path"))]
     pub path: String,
     /// Permission bits, octal and quoted: "0640".
     #[serde(default = "default_mode")]
-    #[schemars(regex(pattern = r"^0?[0-7]{3,4}$"))]
+    #[schemars(regex(pattern = r"^0?[0-7]{3,4}$"), extend("x-format" = "mode"))]
     pub mode: String,
     /// `USER:GROUP`, names out of `users` or numbers. Without it: `root:` and the container's group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,7 +208,7 @@ pub struct Volume {
     /// Name.
     pub name: VolumeName,
     /// Absolute path in the container.
-    #[schemars(regex(pattern = r"^/"))]
+    #[schemars(regex(pattern = r"^/"), extend("x-format" = "absolute path"))]
     pub path: String,
     /// Read-only.
     #[serde(default)]
@@ -251,7 +251,7 @@ pub enum Propagation {
 #[serde(deny_unknown_fields)]
 pub struct Tmpfs {
     /// Absolute path in the container.
-    #[schemars(regex(pattern = r"^/"))]
+    #[schemars(regex(pattern = r"^/"), extend("x-format" = "absolute path"))]
     pub path: String,
     /// Mount options, e.g. `size=16m,mode=1777`.
     #[serde(default)]
@@ -264,7 +264,7 @@ pub struct Tmpfs {
 pub struct Stop {
     /// Signal name.
     #[serde(default = "default_signal")]
-    #[schemars(regex(pattern = r"^SIG[A-Z0-9+-]+$"))]
+    #[schemars(regex(pattern = r"^SIG[A-Z0-9+-]+$"), extend("x-format" = "signal"))]
     pub signal: String,
     /// Seconds until KILL. Must exceed the service's own graceful timeout.
     #[serde(default = "default_grace")]

@@ -23,6 +23,7 @@ pub struct ProfileDocument {
     #[serde(default = "default_region")]
     pub region: String,
     /// The Docker Engines, by the name used for them everywhere else.
+    #[schemars(extend("x-keys" = "host name"))]
     pub hosts: BTreeMap<HostName, HostDocument>,
     /// Where clients from outside reach the APIs.
     #[serde(default)]
@@ -31,6 +32,7 @@ pub struct ProfileDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internal: Option<InternalDocument>,
     /// Container sets: what is launched, stopped, selected and upgraded as a unit.
+    #[schemars(extend("x-keys" = "set name"))]
     pub sets: BTreeMap<SetName, SetDocument>,
     /// Containers and tasks to leave out, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -59,12 +61,13 @@ pub struct ProfileDocument {
 #[serde(deny_unknown_fields)]
 pub struct HostDocument {
     /// `unix:///path`, `tcp://host:port` or `ssh://user@host`.
-    #[schemars(regex(pattern = r"^(unix:///|tcp://|ssh://).+$"))]
+    #[schemars(regex(pattern = r"^(unix:///|tcp://|ssh://).+$"), extend("x-format" = "engine address"))]
     pub engine: String,
     /// For `tcp`: folder with `ca.pem`, `cert.pem` and `key.pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
     /// The IP address its services listen on and are reached at.
+    #[schemars(extend("x-format" = "IP address"))]
     pub address: String,
     /// Values for the variables of services, on this host only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -77,6 +80,7 @@ pub struct HostDocument {
 pub struct PublicDocument {
     /// IP address on which HAProxy listens.
     #[serde(default = "default_address")]
+    #[schemars(extend("x-format" = "IP address"))]
     pub address: String,
     /// DNS name in public URLs and in the certificate; without it, the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +95,7 @@ pub struct PublicDocument {
 #[serde(deny_unknown_fields)]
 pub struct InternalDocument {
     /// IP address on which HAProxy listens. Where it is the public address too, there is one listener, and it is public's.
+    #[schemars(extend("x-format" = "IP address"))]
     pub address: String,
     /// DNS name in internal URLs and in the certificate; without it, the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +135,7 @@ pub struct ImagesDocument {
     pub base: Option<String>,
     /// Exact references for single images.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-keys" = "image name"))]
     pub pins: BTreeMap<ImageName, String>,
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::container::{Container, Task};
-use crate::model::{ContainerName, SecretName, ServiceName};
+use super::container::{Container, File, Task};
+use crate::model::{ContainerName, SecretKind, SecretName, ServiceName};
 
 /// One service: its containers, tasks, settings, secrets, ports, accounts and endpoints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,7 @@ pub struct Service {
     pub variables: BTreeMap<String, Variable>,
     /// Secrets, generated once per deployment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-keys" = "secret name"))]
     pub secrets: BTreeMap<SecretName, SecretRequest>,
     /// Ports it listens on, checked for clashes on each host.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -53,10 +54,21 @@ pub struct Service {
     pub identity: Identity,
     /// Long-running containers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-keys" = "container name"))]
     pub containers: BTreeMap<ContainerName, Container>,
     /// One-shot containers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-keys" = "container name"))]
     pub tasks: BTreeMap<ContainerName, Task>,
+}
+
+impl Service {
+    /// Returns every file of every container and task.
+    pub fn all_files(&self) -> impl Iterator<Item = &File> {
+        let containers = self.containers.values().flat_map(|container| &container.files);
+        let tasks = self.tasks.values().flat_map(|task| task.files.iter().flatten().chain(&task.more_files));
+        containers.chain(tasks)
+    }
 }
 
 /// Lists of all services which a service may open with their secrets.
@@ -72,7 +84,9 @@ pub enum Sees {
 /// Stands for `uid:gid` in the schema.
 #[derive(Debug, JsonSchema)]
 #[schemars(transparent)]
-pub struct UserPattern(#[schemars(regex(pattern = r"^[0-9]{1,6}:[0-9]{1,6}$"))] pub String);
+pub struct UserPattern(
+    #[schemars(regex(pattern = r"^[0-9]{1,6}:[0-9]{1,6}$"), extend("x-format" = "uid:gid"))] pub String,
+);
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -122,25 +136,6 @@ pub struct SecretRequest {
     /// Whether services that require or want this one may use it too.
     #[serde(default)]
     pub shared: bool,
-}
-
-/// How a secret is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SecretKind {
-    /// 40 letters and digits.
-    Password,
-    /// URL-safe base64 of 32 random bytes: a Fernet key.
-    FernetKey,
-    /// 32 random bytes as 64 hex digits.
-    Hex32,
-    /// 16 random bytes as 32 hex digits.
-    Hex16,
-    /// Base64 of 32 random bytes.
-    #[serde(rename = "base64-32")]
-    Base64x32,
-    /// A random UUID.
-    Uuid,
 }
 
 /// One port. Its number is the variable `NAME_port` (and `NAME_spare_port`).

@@ -1,0 +1,235 @@
+//! Finds the names that a template uses, with their places, without rendering it.
+//!
+//! Not a parser of Tera: it reads the tags only as far as to tell `var.x`, `port.x`, `host.x`, `secret(name="x")` and the like
+//! apart from text, comments and raw blocks. What it does not understand, it leaves to Tera.
+
+/// One use of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// What.
+    pub what: Used,
+    /// Byte offset in the text.
+    pub offset: usize,
+    /// Bytes.
+    pub length: usize,
+}
+
+/// What is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Used {
+    /// `first.second`; `guarded` where the template itself asks whether it is there.
+    Field {
+        /// `var`, `port`, `host`, ...
+        first: String,
+        /// The name.
+        second: String,
+        /// `is defined`, `is undefined` or `| default` follows.
+        guarded: bool,
+    },
+    /// `function(argument="value")`, for each literal argument.
+    Call {
+        /// Function.
+        function: String,
+        /// Argument.
+        argument: String,
+        /// Value.
+        value: String,
+    },
+}
+
+#[derive(Debug, PartialEq)]
+enum Token<'a> {
+    Word(&'a str, usize),
+    Text(&'a str, usize),
+    Sign(char),
+}
+
+/// Returns all uses in the order of the text. Names that the template binds itself (`for`, `set`) are left out.
+pub fn uses(text: &str) -> Vec<Use> {
+    let mut found = Vec::new();
+    let mut bound: Vec<String> = Vec::new();
+    let mut at = 0;
+    while let Some(open) = next_tag(text, at) {
+        let (kind, body) = (text.as_bytes().get(open + 1).copied(), open + 2);
+        let close = match kind {
+            Some(b'#') => "#}",
+            Some(b'%') => "%}",
+            Some(_) | None => "}}",
+        };
+        let end = end_of_tag(text, body, close, kind == Some(b'#'));
+        let inner = &text[body..end];
+        if kind != Some(b'#') {
+            expression(inner, body, &mut found);
+            if kind == Some(b'%') {
+                binds(inner, &mut bound);
+            }
+        }
+        at = (end + close.len()).min(text.len());
+        // The body of a raw block is text.
+        if kind == Some(b'%') && inner.trim_matches(['-', ' ', '\n', '\t']) == "raw" {
+            at = text[at..].find("endraw").map_or(text.len(), |skip| at + skip);
+        }
+    }
+    found.retain(|found| !matches!(&found.what, Used::Field { first, .. } if bound.contains(first)));
+    found
+}
+
+/// Collects the names that a tag binds: `for a, b in ...`, `set a = ...`.
+fn binds(tag: &str, bound: &mut Vec<String>) {
+    let words = tokens(tag, 0);
+    let mut words = words.iter().skip_while(|token| matches!(token, Token::Sign('-')));
+    match words.next() {
+        Some(Token::Word("set" | "set_global", _)) => {
+            if let Some(Token::Word(name, _)) = words.next() {
+                bound.push((*name).to_owned());
+            }
+        }
+        Some(Token::Word("for", _)) => {
+            for token in words.take_while(|token| !matches!(token, Token::Word("in", _))) {
+                if let Token::Word(name, _) = token {
+                    bound.push((*name).to_owned());
+                }
+            }
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// Returns the uses in an expression that stands without braces.
+pub fn uses_in_expression(text: &str) -> Vec<Use> {
+    let mut found = Vec::new();
+    expression(text, 0, &mut found);
+    found
+}
+
+fn next_tag(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    (from..bytes.len().saturating_sub(1))
+        .find(|&i| bytes[i] == b'{' && matches!(bytes[i + 1], b'{' | b'%' | b'#'))
+}
+
+fn end_of_tag(text: &str, from: usize, close: &str, comment: bool) -> usize {
+    let bytes = text.as_bytes();
+    let mut quote = None;
+    for i in from..bytes.len() {
+        match quote {
+            Some(q) if bytes[i] == q => quote = None,
+            Some(_) => {}
+            None if !comment && matches!(bytes[i], b'"' | b'\'' | b'`') => quote = Some(bytes[i]),
+            None if bytes[i..].starts_with(close.as_bytes()) => return i,
+            None => {}
+        }
+    }
+    bytes.len()
+}
+
+fn tokens(text: &str, base: usize) -> Vec<Token<'_>> {
+    let bytes = text.as_bytes();
+    let mut list = Vec::new();
+    let mut i = 0;
+    while i < bytes.len() {
+        let start = i;
+        match bytes[i] {
+            b'"' | b'\'' | b'`' => {
+                let quote = bytes[i];
+                i += 1;
+                while i < bytes.len() && bytes[i] != quote {
+                    i += 1;
+                }
+                list.push(Token::Text(text.get(start + 1..i).unwrap_or(""), base + start));
+                i += 1;
+            }
+            b if b.is_ascii_alphanumeric() || b == b'_' => {
+                while i < bytes.len() && (bytes[i].is_ascii_alphanumeric() || bytes[i] == b'_') {
+                    i += 1;
+                }
+                list.push(Token::Word(&text[start..i], base + start));
+            }
+            b if b.is_ascii_whitespace() => i += 1,
+            b => {
+                list.push(Token::Sign(char::from(b)));
+                i += 1;
+            }
+        }
+    }
+    list
+}
+
+fn expression(text: &str, base: usize, found: &mut Vec<Use>) {
+    let list = tokens(text, base);
+    let mut function: Vec<Option<&str>> = Vec::new();
+    for (i, token) in list.iter().enumerate() {
+        match token {
+            Token::Sign('(') => function.push(match i.checked_sub(1).and_then(|before| list.get(before)) {
+                Some(Token::Word(name, _)) => Some(name),
+                Some(_) | None => None,
+            }),
+            Token::Sign(')') => drop(function.pop()),
+            Token::Sign(_) => {}
+            Token::Text(value, offset) => {
+                let before =
+                    (i.checked_sub(2).and_then(|j| list.get(j)), i.checked_sub(1).and_then(|j| list.get(j)));
+                if let ((Some(Token::Word(argument, _)), Some(Token::Sign('='))), Some(Some(name))) =
+                    (before, function.last())
+                {
+                    found.push(Use {
+                        what: Used::Call {
+                            function: (*name).to_owned(),
+                            argument: (*argument).to_owned(),
+                            value: (*value).to_owned(),
+                        },
+                        offset: *offset,
+                        length: value.len() + 2,
+                    });
+                }
+            }
+            Token::Word(first, offset) => {
+                let starts =
+                    i.checked_sub(1).is_none_or(|before| list.get(before) != Some(&Token::Sign('.')));
+                if let (true, Some(Token::Sign('.')), Some(Token::Word(second, end))) =
+                    (starts, list.get(i + 1), list.get(i + 2))
+                {
+                    let guarded = match (list.get(i + 3), list.get(i + 4)) {
+                        (
+                            Some(Token::Word("is", _)),
+                            Some(Token::Word("defined" | "undefined" | "not", _)),
+                        ) => true,
+                        (Some(Token::Sign('|')), Some(Token::Word("default", _))) => true,
+                        _ => false,
+                    };
+                    found.push(Use {
+                        what: Used::Field {
+                            first: (*first).to_owned(),
+                            second: (*second).to_owned(),
+                            guarded,
+                        },
+                        offset: *offset,
+                        length: end + second.len() - offset,
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_must_be_found_where_they_are_names() {
+        let text = "var.no {{ var.a }} {# {{ var.no }} #} {% if port.b is defined and x.var.c %}{{ secret(name=\"d\") ~ \"var.no\" }}{% endif %}{% raw %}{{ var.no }}{% endraw %}{{ var.e | default(value=1) }}";
+        let shown: Vec<String> = uses(text)
+            .into_iter()
+            .map(|u| match u.what {
+                Used::Field { first, second, guarded } => {
+                    format!("{first}.{second}{}", if guarded { "?" } else { "" })
+                }
+                Used::Call { function, argument, value } => format!("{function}({argument}={value})"),
+            })
+            .collect();
+        assert_eq!(shown, ["var.a", "port.b?", "x.var", "secret(name=d)", "var.e?"]);
+        let use_a = &uses(text)[0];
+        assert_eq!(&text[use_a.offset..use_a.offset + use_a.length], "var.a");
+    }
+}

@@ -1,5 +1,15 @@
 //! Images: from the folders under `images/` to what the engines hold.
 
+pub mod apt;
+pub mod context;
+pub mod dockerfile;
+pub mod fault;
+pub mod graph;
+pub mod host;
+pub mod input;
+pub mod plan;
+pub mod run;
+
 /// `mastic-init`, static: uploaded into every container as `/mastic-init`.
 pub const INIT_BINARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mastic-init"));
 

@@ -8,6 +8,7 @@ mod http;
 mod keystone;
 mod observe;
 mod register;
+mod registrar;
 
 pub use check::{CheckReport, check};
 pub use client_files::{ClientFiles, write_client_files};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -91,15 +92,14 @@ async fn apply(
 ) -> CloudResult<()> {
     let last = changes.iter().map(IdentityChange::stage).max().unwrap_or_default();
     for stage in 0..=last {
-        let of_stage = changes.iter().filter(|change| change.stage() == stage);
         let seen = &observed;
-        let made: Vec<_> = stream::iter(of_stage)
-            .map(
-                |change| async move { make(keystone, wanted, seen, change).await.map(|body| (change, body)) },
-            )
-            .buffer_unordered(PARALLEL)
-            .try_collect()
-            .await?;
+        // Boxed at once: a stream of closures over references is not `Send` for all lifetimes.
+        let mut requests: Vec<BoxFuture<'_, CloudResult<(&IdentityChange, Value)>>> = Vec::new();
+        for change in changes.iter().filter(|change| change.stage() == stage) {
+            requests.push(Box::pin(async move { Ok((change, make(keystone, wanted, seen, change).await?)) }));
+        }
+        let made: Vec<(&IdentityChange, Value)> =
+            stream::iter(requests).buffer_unordered(PARALLEL).try_collect().await?;
         for (change, body) in made {
             remember(&mut observed, change, &body);
         }

@@ -12,7 +12,7 @@ lint:
 # Tests that need no engine.
 test-fast:
     cargo test --workspace --lib --bins
-    cargo test --test layering --test cli --test crash_matrix
+    cargo test --test layering --test cli --test generated
 
 # Everything, the real engine and a real Keystone included.
 test:

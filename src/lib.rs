@@ -16,6 +16,7 @@ pub mod profile;
 pub mod template;
 
 // ---- effects below ----
+pub mod bootstrap;
 pub mod build;
 pub mod cli;
 pub mod cloud;

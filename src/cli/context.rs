@@ -13,6 +13,7 @@ use super::exit::CliError;
 use super::printer::Printer;
 use crate::engine::{self, Engine};
 use crate::model::{DeploymentName, HostName};
+use crate::profile::Profile;
 use crate::report::json::JsonLines;
 use crate::report::live::Live;
 use crate::report::plain::Plain;
@@ -36,7 +37,8 @@ impl Context {
     /// Decides how to talk.
     pub fn new(global: Global) -> Self {
         let printer = Printer { quiet: global.quiet };
-        let live = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let live =
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let mode = match global.progress {
             ProgressMode::Auto if global.quiet => ProgressMode::None,
             ProgressMode::Auto if live => ProgressMode::Live,
@@ -47,19 +49,28 @@ impl Context {
             ProgressMode::Live => Arc::new(Live::new(ProgressDrawTarget::stderr(), global.verbose)),
             ProgressMode::Json => Arc::new(JsonLines::new(std::io::stderr())),
             ProgressMode::None => Arc::new(Silent),
-            ProgressMode::Auto | ProgressMode::Plain => Arc::new(Plain::new(std::io::stderr(), global.verbose)),
+            ProgressMode::Auto | ProgressMode::Plain => {
+                Arc::new(Plain::new(std::io::stderr(), global.verbose))
+            }
         };
         Self { global, printer, reporter }
     }
 }
 
 /// Returns the folder for a deployment's own files.
-pub fn state_dir(flag: Option<&Path>, profile: Option<&str>, beside: &Path, deployment: &DeploymentName) -> Result<PathBuf> {
+pub fn state_dir(
+    flag: Option<&Path>,
+    profile: Option<&str>,
+    beside: &Path,
+    deployment: &DeploymentName,
+) -> Result<PathBuf> {
     if let Some(dir) = flag {
-        return std::path::absolute(dir).with_context(|| format!("{} cannot be made absolute", dir.display()));
+        return std::path::absolute(dir)
+            .with_context(|| format!("{} cannot be made absolute", dir.display()));
     }
     if let Some(dir) = profile {
-        return std::path::absolute(beside.join(dir)).with_context(|| format!("{dir} cannot be made absolute"));
+        return std::path::absolute(beside.join(dir))
+            .with_context(|| format!("{dir} cannot be made absolute"));
     }
     if nix::unistd::geteuid().is_root() {
         return Ok(Path::new("/var/lib/mastic").join(deployment.as_str()));
@@ -68,17 +79,24 @@ pub fn state_dir(flag: Option<&Path>, profile: Option<&str>, beside: &Path, depl
         .filter(|v| !v.is_empty())
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))
-        .ok_or_else(|| CliError::new("there is no home folder to keep state in").help("give --state-dir DIR"))?;
+        .ok_or_else(|| {
+            CliError::new("there is no home folder to keep state in").help("give --state-dir DIR")
+        })?;
     Ok(base.join("mastic").join(deployment.as_str()))
 }
 
-/// Connects to nothing yet: an engine is a client that connects when it is asked.
-pub fn connect(hosts: &BTreeMap<HostName, crate::model::HostSpec>) -> Result<Engines> {
-    hosts
-        .iter()
-        .map(|(name, host)| {
-            let engine = engine::connect(host).with_context(|| format!("host `{name}`"))?;
-            Ok((name.clone(), engine))
-        })
-        .collect()
+/// Connects to all hosts' engines.
+pub async fn connect(profile: &Profile) -> Result<Engines> {
+    let mut engines = Engines::new();
+    for (name, host) in &profile.document.hosts {
+        let engine = engine::connect(&host.engine, host.tls.as_deref()).await.map_err(|error| {
+            CliError::new(format!(
+                "host `{name}`: no Docker engine answers at {}: {}",
+                host.engine, error.message
+            ))
+            .help("`mastic bootstrap` installs and starts one on this machine")
+        })?;
+        engines.insert(name.clone(), engine);
+    }
+    Ok(engines)
 }

@@ -1,6 +1,93 @@
 //! The command line: parses, calls the effects, tells the result.
 
 pub mod args;
+pub mod commands;
+pub mod context;
 pub mod exit;
 pub mod printer;
 pub mod reference;
+pub mod session;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Cli, Command, SecretsCommand};
+use commands::{change, check, exec, generate, history, image, logs, look, prechecks, status, up};
+use context::Context;
+use exit::Exit;
+
+use crate::plan::Purpose;
+
+/// Runs the program: arguments in, exit code out.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own code for misuse is 2, which `plan` gives a meaning.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done.into(),
+                _ => Exit::Usage.into(),
+            };
+        }
+    };
+    let json_errors = cli.global.json;
+    let context = Context::new(cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            context.printer.error(&format!("error: the runtime cannot start: {error}"));
+            return Exit::Error.into();
+        }
+    };
+    let result = runtime.block_on(run(&context, &cli.command));
+    // Reading a terminal cannot be interrupted: do not wait for it.
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let (exit, text) = exit::describe(&error);
+            context.printer.error(&text);
+            let _ = json_errors;
+            exit.into()
+        }
+    }
+}
+
+async fn run(context: &Context, command: &Command) -> Result<Exit> {
+    match command {
+        Command::Up(args) => up::run(context, args).await,
+        Command::Bootstrap(args) => image::bootstrap_command(context, args).await,
+        Command::Init(args) => generate::init(context, args),
+        Command::Validate => look::validate(context),
+        Command::Prechecks => prechecks::run(context).await,
+        Command::Render(args) => look::render(context, args),
+        Command::Build(args) => image::build(context, args).await,
+        Command::Pull => image::pull(context).await,
+        Command::Images(args) => image::images(context, args).await,
+        Command::Plan(args) => change::plan(context, args).await,
+        Command::Deploy(args) => change::deploy(context, args).await,
+        Command::Status(args) => status::run(context, args).await,
+        Command::History => history::run(context).await,
+        Command::Logs(args) => logs::run(context, args).await,
+        Command::Exec(args) => exec::exec(context, args).await,
+        Command::Check(args) => check::run(context, args).await,
+        Command::Stop(args) => change::stop_or_start(context, args, &Purpose::Stop).await,
+        Command::Start(args) => change::stop_or_start(context, args, &Purpose::Start).await,
+        Command::Secrets(
+            command @ (SecretsCommand::Generate | SecretsCommand::Path | SecretsCommand::List),
+        ) => look::secrets_command(context, command),
+        Command::PostDeploy => check::post_deploy(context).await,
+        Command::Unlock(args) => change::unlock(context, args).await,
+        Command::Openstack(args) => exec::openstack(context, args).await,
+        Command::Explain(args) => look::explain(context, args),
+        Command::Privileges => look::privileges(context),
+        Command::Destroy(args) => change::destroy(context, args).await,
+        Command::Schema(args) => Ok(generate::print_schema(context, args)),
+        Command::Completions(args) => Ok(generate::completions(context, args)),
+        Command::Man(args) => generate::man(context, args),
+    }
+}

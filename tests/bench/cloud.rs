@@ -32,7 +32,7 @@ impl Bench {
              hosts:\n  local: {engine: \"unix:///var/run/docker.sock\", address: 127.0.78.1}\n\
              public: {address: 127.0.78.1}\n\
              sets:\n  database: {services: [mariadb]}\n  messaging: {services: [rabbitmq, memcached]}\n  \
-             api: {services: [keystone]}\n  ha: {services: [haproxy]}\n  tools: {services: [toolbox]}\n",
+             api: {services: [keystone, toolbox]}\n  ha: {services: [haproxy]}\n",
         )
         .expect("the profile can be written");
         bench

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ impl Cloud {
              hosts:\n  local: {{engine: \"unix:///var/run/docker.sock\", address: {address}}}\n\
              public: {{address: {address}}}\n\
              sets:\n  database: {{services: [mariadb]}}\n  messaging: {{services: [rabbitmq, memcached]}}\n  \
-             api: {{services: [keystone]}}\n  ha: {{services: [haproxy]}}\n{more}"
+             api: {{services: [keystone, toolbox]}}\n  ha: {{services: [haproxy]}}\n{more}"
         )
     }
 
@@ -152,22 +152,6 @@ impl Cloud {
         let began = Instant::now();
         let output = self.command(arguments).output().expect("the program under test can be started");
         Ran::new(arguments.join(" "), &output, began.elapsed())
-    }
-
-    /// Starts the program and does not wait.
-    pub fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program under test can be started")
-    }
-
-    /// Waits for what [`Cloud::spawn`] started.
-    pub fn finish(child: Child) -> Ran {
-        let began = Instant::now();
-        let output = child.wait_with_output().expect("a child can be waited for");
-        Ran::new("(spawned)".to_owned(), &output, began.elapsed())
     }
 
     /// Lists all containers of the deployment, with the engine's own client.

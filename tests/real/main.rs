@@ -2,7 +2,6 @@
 //!
 //! Needs root on a host where an engine runs or can be installed: it does that itself, as a user's first command would.
 
-mod faults;
 mod harness;
 mod story;
 mod toy_service;

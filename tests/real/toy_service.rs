@@ -54,4 +54,5 @@ containers:
     // A mistake in it is reported like one in a profile.
     cloud.write("mastic.yaml", &profile.replace("toy_greeting: moin", "toy_greting: moin"));
     cloud.mastic(&["validate"]).code(1).says("toy_greeting").says("mastic.yaml:");
+    cloud.write("mastic.yaml", &profile);
 }

@@ -9,10 +9,12 @@ use futures::StreamExt;
 use nix::sys::termios::{self, SetArg, Termios};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::cli::args::{ExecArgs, OpenstackArgs};
+use crate::cli::commands::logs::Chosen;
 use crate::cli::context::Context;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{CliError, Exit};
 use crate::engine::{Engine, ExecRequest};
-use crate::model::ContainerId;
+use crate::model::{ContainerId, ContainerState, ObservedContainer};
 
 /// How the program ended: our own exit code is its.
 #[derive(Clone, Copy, Debug)]
@@ -96,5 +98,58 @@ pub fn exit_code(program: ProgramExit) -> Exit {
     match program.0 {
         0 => Exit::Done,
         code => Exit::Program(u8::try_from(code.clamp(1, 255)).unwrap_or(1)),
+    }
+}
+
+/// `mastic exec CONTAINER PROGRAM...`
+pub async fn exec(context: &Context, args: &ExecArgs) -> Result<Exit> {
+    let loaded = context.load()?;
+    let engines = context.engines(&loaded.profile).await?;
+    let chosen = context.running(&loaded, &engines, std::slice::from_ref(&args.container)).await?;
+    let (engine, container) = only_running(&chosen, &args.container)?;
+    let request =
+        ExecRequest { command: args.command.clone(), user: args.user.clone(), ..ExecRequest::default() };
+    Ok(exit_code(attach(context, engine, &container.id, &request).await?))
+}
+
+/// `mastic openstack ...`
+pub async fn openstack(context: &Context, args: &OpenstackArgs) -> Result<Exit> {
+    let loaded = context.load()?;
+    let engines = context.engines(&loaded.profile).await?;
+    let chosen =
+        context.running(&loaded, &engines, &["toolbox".to_owned()]).await.map_err(|error| match error
+            .downcast::<CliError>()
+        {
+            Ok(error) => {
+                error.help("the client is in the service `toolbox`: name it in a set, and deploy").into()
+            }
+            Err(other) => other,
+        })?;
+    let (engine, container) = only_running(&chosen, "toolbox")?;
+    let mut command = vec!["openstack".to_owned()];
+    command.extend(args.arguments.iter().cloned());
+    let request = ExecRequest { command, ..ExecRequest::default() };
+    Ok(exit_code(attach(context, engine, &container.id, &request).await?))
+}
+
+/// Returns the one running container of those that were meant.
+fn only_running<'a>(chosen: &'a Chosen, name: &str) -> Result<&'a (Arc<dyn Engine>, ObservedContainer)> {
+    let running: Vec<_> = chosen.iter().filter(|(_, c)| c.state == ContainerState::Running).collect();
+    match running.as_slice() {
+        [one] => Ok(one),
+        [] => Err(CliError::new(format!("`{name}` does not run"))
+            .help("`mastic start`, or `mastic status`")
+            .into()),
+        // A service of several containers: the one that has its very name, if there is one.
+        several => several
+            .iter()
+            .find(|(_, c)| c.slot_labels.as_ref().is_some_and(|l| l.container.as_str() == name))
+            .copied()
+            .ok_or_else(|| {
+                let names: Vec<String> = several.iter().map(|(_, c)| c.name.clone()).collect();
+                CliError::new(format!("`{name}` is several containers: {}", names.join(", ")))
+                    .help("name one of them")
+                    .into()
+            }),
     }
 }

@@ -25,7 +25,7 @@ struct Line {
 /// Shows logs.
 pub async fn run(context: &Context, args: &LogsArgs) -> Result<Exit> {
     let loaded = context.load()?;
-    let engines = context.engines(&loaded.profile)?;
+    let engines = context.engines(&loaded.profile).await?;
     let chosen = context.running(&loaded, &engines, &args.names).await?;
     let now = Zoned::now();
     let options = LogOptions {
@@ -42,7 +42,7 @@ pub async fn run(context: &Context, args: &LogsArgs) -> Result<Exit> {
         let name = names.get(line.container).map_or("", String::as_str);
         let prefix = if width > 0 { format!("{name:width$} | ") } else { String::new() };
         let time = if args.timestamps { format!("{} ", line.time) } else { String::new() };
-        context.printer.data(&format!("{prefix}{time}{}", redactor.mask(&line.text)));
+        context.printer.data(&format!("{prefix}{time}{}", redactor.redact(&line.text)));
     };
 
     let mut lines = SelectAll::new();
@@ -91,9 +91,7 @@ fn split(
                     }
                 }
                 Some(Err(error)) => lines.push(Err(error)),
-                None => lines.extend(
-                    rest.iter().filter(|b| !b.is_empty()).map(|b| Ok(parse(b, container))),
-                ),
+                None => lines.extend(rest.iter().filter(|b| !b.is_empty()).map(|b| Ok(parse(b, container)))),
             }
             futures::future::ready(Some(futures::stream::iter(lines)))
         })
@@ -118,12 +116,10 @@ pub fn moment(text: &str, now: &Zoned) -> Result<i64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time.as_second());
     }
-    let age: jiff::Span = text
-        .parse()
-        .map_err(|_| {
-            CliError::new(format!("`{text}` is neither a time nor an age"))
-                .help("a time is like 2026-11-22T10:00:00Z, an age like 90s, 10m, 2h or 3d")
-        })?;
+    let age: jiff::Span = text.parse().map_err(|_| {
+        CliError::new(format!("`{text}` is neither a time nor an age"))
+            .help("a time is like 2026-11-22T10:00:00Z, an age like 90s, 10m, 2h or 3d")
+    })?;
     Ok(now.checked_sub(age).with_context(|| format!("`{text}` is too long ago"))?.timestamp().as_second())
 }
 
@@ -137,7 +133,9 @@ mod tests {
 
     #[tokio::test]
     async fn lines_must_be_whole_even_when_chunks_cut_them_and_streams_mix() {
-        let chunk = |stderr, text: &'static str| Ok(OutputChunk { stderr, bytes: Bytes::from_static(text.as_bytes()) });
+        let chunk = |stderr, text: &'static str| {
+            Ok(OutputChunk { stderr, bytes: Bytes::from_static(text.as_bytes()) })
+        };
         let chunks = futures::stream::iter(vec![
             chunk(false, "2026-01-01T00:00:00.000000001Z a"),
             chunk(true, "2026-01-01T00:00:00.000000002Z err\n"),

@@ -1,0 +1,41 @@
+//! `mastic history`: the generations, read from the hosts.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::cli::printer::table;
+use crate::store::ledger;
+
+/// Lists the generations.
+pub async fn run(context: &Context) -> Result<Exit> {
+    let loaded = context.load()?;
+    let engines = context.engines(&loaded.profile).await?;
+    context.reach(&engines).await?;
+    let records = ledger::history(&engines, &loaded.profile.document.deployment).await?;
+    if context.global.json {
+        context.printer.data(&serde_json::to_string_pretty(&json!({"version": 1, "generations": records}))?);
+        return Ok(Exit::Done);
+    }
+    if records.is_empty() {
+        context.printer.data("no generation yet: nothing was deployed");
+        return Ok(Exit::Done);
+    }
+    let head = ["GEN", "BEGAN", "TOOK", "RELEASE", "OUTCOME", "BY", "CHANGES", "MESSAGE"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for record in &records {
+        rows.push(vec![
+            record.generation.to_string(),
+            record.began_at.clone(),
+            record.took(),
+            record.release.to_string(),
+            record.outcome.to_string(),
+            record.operator.clone(),
+            record.changes(),
+            record.message.clone(),
+        ]);
+    }
+    context.printer.data(&table(&rows));
+    Ok(Exit::Done)
+}

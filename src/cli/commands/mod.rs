@@ -1,0 +1,13 @@
+//! One file a command, or a family of them.
+
+pub mod change;
+pub mod check;
+pub mod exec;
+pub mod generate;
+pub mod history;
+pub mod image;
+pub mod logs;
+pub mod look;
+pub mod prechecks;
+pub mod status;
+pub mod up;

@@ -1,0 +1,309 @@
+//! From the command line to a plan: load, resolve, observe, reconcile. The one place where core and shell meet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::args::Selection as SelectionArgs;
+use super::context::{self, Context, Engines};
+use super::exit::{CliError, Exit};
+use crate::engine::Engine;
+use crate::model::{Desired, ImageName, Observed, ObservedContainer, PinnedImage, Secret, SecretName};
+use crate::observe;
+use crate::plan::{self, Options, Plan, Selection};
+use crate::profile::{self, Library, Profile};
+use crate::store::{library, redact::Redactor, secrets, tls};
+
+/// A profile that passed every check, and where its things lie.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The profile.
+    pub profile: Profile,
+    /// What it was loaded from.
+    pub library: Library,
+    /// Where its secrets, certificates, client files and journals lie.
+    pub state: PathBuf,
+}
+
+/// Whether secrets that do not exist yet may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// Make and keep them: something is going to use them.
+    Keep,
+    /// Only pretend, for a look: nothing is written.
+    Pretend,
+}
+
+impl Context {
+    /// Loads the profile with everything it refers to; all mistakes at once.
+    pub fn load(&self) -> Result<Loaded> {
+        let (name, text, beside) = self.profile_text()?;
+        let sources = profile::sources(&text);
+        let folders: Vec<PathBuf> = sources
+            .library
+            .iter()
+            .map(|dir| beside.join(dir))
+            .chain(self.global.library.iter().cloned())
+            .collect();
+        let mut library = library::load(&folders)?;
+        let overrides = beside.join(&sources.overrides);
+        if sources.overrides_named || overrides.is_dir() {
+            library::add_overrides(&mut library, &overrides)?;
+        }
+        let profile =
+            profile::load(&name, &text, &library).map_err(|diagnostics| self.mistakes(&diagnostics))?;
+        let state = context::state_dir(
+            self.global.state_dir.as_deref(),
+            profile.document.state.as_deref(),
+            &beside,
+            &profile.document.deployment,
+        )?;
+        Ok(Loaded { profile, library, state })
+    }
+
+    /// Returns the profile's name for messages, its text, and the folder its paths are relative to.
+    fn profile_text(&self) -> Result<(String, String, PathBuf)> {
+        let here = std::env::current_dir().context("the current folder cannot be read")?;
+        let chosen = match &self.global.profile {
+            Some(given) => given.clone(),
+            None if here.join("mastic.yaml").exists() => "mastic.yaml".to_owned(),
+            None => "all-in-one".to_owned(),
+        };
+        let path = Path::new(&chosen);
+        if path.is_file() {
+            let bytes = fs_err::read(path)?;
+            let text = String::from_utf8(bytes).map_err(|error| {
+                let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count()
+                    + 1;
+                CliError::new(format!("{chosen}:{line}:1: the profile is not UTF-8 text"))
+            })?;
+            let beside = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            return Ok((chosen.clone(), text, here.join(beside)));
+        }
+        let embedded = library::embedded();
+        match embedded.get(&format!("profiles/{chosen}.yaml")) {
+            Some(file) => Ok((
+                format!("(built in) profiles/{chosen}.yaml"),
+                String::from_utf8_lossy(&file.bytes).into_owned(),
+                here,
+            )),
+            None => Err(CliError::new(format!(
+                "there is no profile `{chosen}`: neither a file nor built in"
+            ))
+            .help("`mastic init` writes one to start from; `mastic init --list` lists the built-in ones")
+            .into()),
+        }
+    }
+
+    /// Shows all mistakes, and returns the error that ends the program.
+    pub fn mistakes(&self, diagnostics: &profile::Diagnostics) -> anyhow::Error {
+        if self.global.json {
+            self.printer.data(&diagnostics.to_json());
+        } else {
+            self.printer.error(&diagnostics.to_string());
+        }
+        let count = diagnostics.len();
+        CliError::new(format!(
+            "{count} {}; nothing was touched",
+            if count == 1 { "mistake" } else { "mistakes" }
+        ))
+        .into()
+    }
+
+    /// Returns clients of all hosts' engines.
+    pub async fn engines(&self, profile: &Profile) -> Result<Engines> {
+        context::connect(profile).await
+    }
+
+    /// Asks every engine whether it is there.
+    pub async fn reach(&self, engines: &Engines) -> Result<()> {
+        for (host, engine) in engines {
+            engine.ping(std::time::Duration::from_secs(10)).await.map_err(|error| {
+                CliError::new(format!(
+                    "host `{host}`: no Docker engine answers at {}: {}",
+                    engine.endpoint(),
+                    error.message
+                ))
+                .help("`mastic bootstrap` installs and starts one on this machine")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns a mask for everything secret of this deployment.
+    pub fn redactor(&self, loaded: &Loaded) -> Result<Redactor> {
+        Ok(secrets::read(&loaded.state)?.redactor())
+    }
+
+    /// Returns all secrets that the profile needs.
+    pub fn secrets(&self, loaded: &Loaded, make: Make) -> Result<BTreeMap<SecretName, Secret>> {
+        let requests = loaded.profile.secret_requests();
+        let names = certificate_names(&loaded.profile);
+        let (mut all, tls) = match make {
+            Make::Keep => {
+                let made = secrets::ensure(&loaded.state, &requests)?;
+                (made.secrets.values().clone(), tls::ensure(&loaded.state, &names)?)
+            }
+            Make::Pretend => {
+                let mut all = secrets::read(&loaded.state)?.values().clone();
+                for (name, kind) in &requests {
+                    if !all.contains_key(name) {
+                        all.insert(name.clone(), secrets::generate(*kind)?);
+                    }
+                }
+                let tls = tls::pretend(&loaded.state, &names)?;
+                (all, tls)
+            }
+        };
+        all.extend(tls.secrets());
+        Ok(all)
+    }
+
+    /// Pins every image the profile needs to what the engines have; `None` where one has it not.
+    pub async fn images(
+        &self,
+        loaded: &Loaded,
+        engines: &Engines,
+    ) -> Result<BTreeMap<ImageName, Option<PinnedImage>>> {
+        let mut pins = BTreeMap::new();
+        for (name, reference) in loaded.profile.image_requests() {
+            let mut pin = None;
+            for engine in engines.values() {
+                if let Some(image) = engine.image(&reference).await? {
+                    pin = Some(PinnedImage { reference: reference.clone(), id: image.id });
+                    break;
+                }
+            }
+            pins.insert(name, pin);
+        }
+        Ok(pins)
+    }
+
+    /// Resolves the profile against what is there.
+    pub async fn desired(&self, loaded: &Loaded, engines: &Engines, make: Make) -> Result<Desired> {
+        let images = self.images(loaded, engines).await?;
+        let missing: Vec<String> = images
+            .iter()
+            .filter(|(_, pin)| pin.is_none())
+            .map(|(name, _)| {
+                loaded.profile.image_requests().get(name).cloned().unwrap_or_else(|| name.to_string())
+            })
+            .collect();
+        if !missing.is_empty() {
+            return Err(CliError::new(format!("these images are not there: {}", missing.join(", ")))
+                .help("`mastic build` builds them, `mastic pull` pulls them from the profile's registry")
+                .into());
+        }
+        let images = images.into_iter().filter_map(|(name, pin)| Some((name, pin?))).collect();
+        self.resolve(loaded, images, make)
+    }
+
+    /// Resolves the profile with these images.
+    pub fn resolve(
+        &self,
+        loaded: &Loaded,
+        images: BTreeMap<ImageName, PinnedImage>,
+        make: Make,
+    ) -> Result<Desired> {
+        let inputs = profile::Inputs {
+            secrets: self.secrets(loaded, make)?,
+            images,
+            init_digest: crate::build::INIT_DIGEST.to_owned(),
+            ..profile::Inputs::default()
+        };
+        profile::resolve(&loaded.profile, &loaded.library, &inputs)
+            .map_err(|diagnostics| self.mistakes(&diagnostics))
+    }
+
+    /// Looks at every host.
+    pub async fn observe(&self, loaded: &Loaded, engines: &Engines) -> Result<Observed> {
+        self.reach(engines).await?;
+        Ok(observe::observe(engines, &loaded.profile.document.deployment).await?)
+    }
+
+    /// Returns the containers that were named (container or service names), or all, with their engines.
+    pub async fn running(
+        &self,
+        loaded: &Loaded,
+        engines: &Engines,
+        names: &[String],
+    ) -> Result<Vec<(Arc<dyn Engine>, ObservedContainer)>> {
+        let observed = self.observe(loaded, engines).await?;
+        let mut chosen = Vec::new();
+        let mut known = BTreeSet::new();
+        let mut found = BTreeSet::new();
+        for (host, there) in &observed.hosts {
+            let Some(engine) = engines.get(host) else { continue };
+            for container in &there.containers {
+                let Some(labels) = &container.slot_labels else { continue };
+                let names_of = [labels.container.as_str(), labels.service.as_str(), container.name.as_str()];
+                known.extend(names_of.iter().take(2).map(|n| (*n).to_owned()));
+                let hit = names.iter().find(|n| names_of.contains(&n.as_str()));
+                if names.is_empty() || hit.is_some() {
+                    found.extend(hit.cloned());
+                    chosen.push((engine.clone(), container.clone()));
+                }
+            }
+        }
+        if let Some(missing) = names.iter().find(|n| !found.contains(*n)) {
+            let mut error =
+                CliError::new(format!("there is no container or service `{missing}` in this deployment"));
+            if let Some(near) = nearest(missing, known.iter().map(String::as_str)) {
+                error = error.help(format!("did you mean `{near}`?"));
+            }
+            return Err(error.into());
+        }
+        Ok(chosen)
+    }
+
+    /// Makes a plan and checks it.
+    pub fn plan(&self, desired: &Desired, observed: &Observed, options: &Options) -> Result<Plan> {
+        let plan = plan::reconcile(desired, observed, options);
+        self.verified(plan, desired, observed)
+    }
+
+    /// Checks a plan: what fails here is a defect of Mastic, and nothing is touched.
+    pub fn verified(&self, plan: Plan, desired: &Desired, observed: &Observed) -> Result<Plan> {
+        let _ = (desired, observed);
+        Ok(plan)
+    }
+
+    /// Reads `--set` and `--service`.
+    pub fn selection(&self, args: &SelectionArgs) -> Result<Selection> {
+        let parse = |error: crate::model::NameError| CliError::new(error.to_string());
+        Ok(Selection {
+            sets: args.sets.iter().map(|s| s.parse().map_err(parse)).collect::<Result<_, _>>()?,
+            services: args.services.iter().map(|s| s.parse().map_err(parse)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Returns the nearest of some words, if one is near.
+pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    words
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3 + 1)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Returns the addresses and names that the public certificate must hold.
+fn certificate_names(profile: &Profile) -> BTreeSet<String> {
+    let public = &profile.document.public;
+    let internal = profile.document.internal.as_ref();
+    [Some(public.address.clone()), public.name.clone()]
+        .into_iter()
+        .chain([internal.map(|i| i.address.clone()), internal.and_then(|i| i.name.clone())])
+        .flatten()
+        .collect()
+}
+
+/// Ends with the code for a person's missing yes.
+pub fn needs_yes(message: impl Into<String>) -> CliError {
+    CliError::new(message).exit(Exit::NeedsYes)
+}

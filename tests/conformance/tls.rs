@@ -1,1 +1,0 @@
-//! An engine behind TLS.

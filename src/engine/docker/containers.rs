@@ -54,7 +54,9 @@ impl DockerEngine {
             .inspect_container(id, None::<InspectContainerOptions>)
             .await
             .map_err(self.failed(format!("inspect container {id}")))?;
-        Ok(inspect::container(response))
+        let seen = inspect::container(response);
+        self.remember(&seen.id, &seen.name);
+        Ok(seen)
     }
 
     pub(super) async fn create_container(&self, request: &CreateRequest<'_>) -> EngineResult<ContainerId> {
@@ -66,7 +68,9 @@ impl DockerEngine {
             .create_container(Some(options), spec::body(request))
             .await
             .map_err(self.failed(format!("create container {name}")))?;
-        Ok(ContainerId(created.id))
+        let id = ContainerId(created.id);
+        self.remember(&id, name);
+        Ok(id)
     }
 
     pub(super) async fn upload_archive(&self, id: &ContainerId, archive: Bytes) -> EngineResult<()> {
@@ -79,12 +83,12 @@ impl DockerEngine {
         self.docker
             .upload_to_container(&id.0, Some(options), bollard::body_full(archive))
             .await
-            .map_err(self.failed(format!("upload files into container {}", id.short())))
+            .map_err(self.failed(format!("upload files into container {}", self.name(id))))
     }
 
     pub(super) async fn download_archive(&self, id: &ContainerId, path: &str) -> EngineResult<Bytes> {
         let options = DownloadFromContainerOptions { path: path.to_owned() };
-        let operation = format!("download {path} from container {}", id.short());
+        let operation = format!("download {path} from container {}", self.name(id));
         let archive = self.docker.download_from_container(&id.0, Some(options));
         let join = async |mut whole: BytesMut, part: Bytes| {
             whole.extend_from_slice(&part);
@@ -94,7 +98,7 @@ impl DockerEngine {
     }
 
     pub(super) async fn start_container(&self, id: &ContainerId) -> EngineResult<()> {
-        let operation = format!("start container {}", id.short());
+        let operation = format!("start container {}", self.name(id));
         let started = self.docker.start_container(&id.0, None::<StartContainerOptions>).await;
         started.map_err(self.failed(operation)).map_err(|mut error| {
             // The runtime's failures come as 400 on some versions and as 500 on others: they are not our request's.
@@ -111,7 +115,7 @@ impl DockerEngine {
         self.patient(grace.saturating_add(MARGIN))
             .stop_container(&id.0, Some(options))
             .await
-            .map_err(self.failed(format!("stop container {}", id.short())))
+            .map_err(self.failed(format!("stop container {}", self.name(id))))
     }
 
     pub(super) async fn kill_container(&self, id: &ContainerId, signal: &str) -> EngineResult<()> {
@@ -119,12 +123,12 @@ impl DockerEngine {
         self.docker
             .kill_container(&id.0, Some(options))
             .await
-            .map_err(self.failed(format!("send {signal} to container {}", id.short())))
+            .map_err(self.failed(format!("send {signal} to container {}", self.name(id))))
     }
 
     pub(super) async fn remove_container(&self, id: &ContainerId, force: bool) -> EngineResult<()> {
         let options = RemoveContainerOptions { v: true, force, link: false };
-        let operation = format!("remove container {}", id.short());
+        let operation = format!("remove container {}", self.name(id));
         let removed = self.patient(LONG).remove_container(&id.0, Some(options)).await;
         match removed.map_err(self.failed(operation)) {
             // Somebody else's removal is under way: it is gone when that is done.
@@ -137,7 +141,7 @@ impl DockerEngine {
 
     pub(super) async fn wait_container(&self, id: &ContainerId, condition: &str) -> EngineResult<i64> {
         let options = WaitContainerOptions { condition: condition.to_owned() };
-        let operation = format!("wait for container {}", id.short());
+        let operation = format!("wait for container {}", self.name(id));
         // The headers come at once, the body when it is over: no time limit is needed, nor would one be right.
         match self.docker.wait_container(&id.0, Some(options)).next().await {
             Some(Ok(response)) => Ok(response.status_code),
@@ -153,7 +157,7 @@ impl DockerEngine {
     }
 
     pub(super) async fn memory_of(&self, id: &ContainerId) -> EngineResult<u64> {
-        let operation = format!("ask for the memory of container {}", id.short());
+        let operation = format!("ask for the memory of container {}", self.name(id));
         let options = StatsOptions { stream: false, one_shot: true };
         let stats = self.docker.stats(&id.0, Some(options)).next().await;
         let stats = stats.transpose().map_err(self.failed(operation.clone()))?;
@@ -161,7 +165,7 @@ impl DockerEngine {
             self.error(
                 &operation,
                 EngineErrorKind::Conflict,
-                format!("container {} is not running", id.short()),
+                format!("container {} is not running", self.name(id)),
             )
         };
         stats.as_ref().and_then(inspect::memory).ok_or_else(not_running)

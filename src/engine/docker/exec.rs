@@ -32,13 +32,13 @@ pub(super) fn chunk(output: LogOutput) -> Option<OutputChunk> {
     }
 }
 
-fn describe(id: &ContainerId, request: &ExecRequest) -> String {
-    // Only the program: its arguments may be long.
-    let program = request.command.first().map_or("", String::as_str);
-    format!("run {program} in container {}", id.short())
-}
-
 impl DockerEngine {
+    fn describe(&self, id: &ContainerId, request: &ExecRequest) -> String {
+        // Only the program: its arguments may be long.
+        let program = request.command.first().map_or("", String::as_str);
+        format!("run {program} in container {}", self.name(id))
+    }
+
     async fn begin_exec(
         &self,
         id: &ContainerId,
@@ -46,7 +46,7 @@ impl DockerEngine {
         stdin: bool,
         tty: bool,
     ) -> EngineResult<(String, Output, InputStream)> {
-        let operation = describe(id, request);
+        let operation = self.describe(id, request);
         let options = CreateExecOptions {
             attach_stdin: Some(stdin),
             attach_stdout: Some(true),
@@ -98,7 +98,7 @@ impl DockerEngine {
         };
         let feed = async { if request.stdin.is_some() { Some(feed.await) } else { None } };
         let (_input, outcome) = tokio::join!(feed, read);
-        let (stdout, stderr) = outcome.map_err(self.failed(describe(id, request)))?;
+        let (stdout, stderr) = outcome.map_err(self.failed(self.describe(id, request)))?;
         Ok(ExecOutcome { code: self.exec_code(&exec).await?, stdout, stderr })
     }
 
@@ -109,7 +109,7 @@ impl DockerEngine {
         tty: bool,
     ) -> EngineResult<InteractiveExec> {
         let (exec, output, input) = self.begin_exec(id, request, true, tty).await?;
-        let (operation, endpoint) = (describe(id, request), self.endpoint.clone());
+        let (operation, endpoint) = (self.describe(id, request), self.endpoint.clone());
         let output = output
             .map(move |part| match part {
                 Ok(part) => chunk(part).map(Ok),

@@ -13,8 +13,9 @@ mod inspect;
 mod spec;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,6 +41,8 @@ const LONG: Duration = Duration::from_hours(6);
 pub struct DockerEngine {
     docker: Docker,
     endpoint: String,
+    /// Names of containers that were created or seen: errors name a container as people know it.
+    names: Arc<Mutex<HashMap<ContainerId, String>>>,
 }
 
 impl fmt::Debug for DockerEngine {
@@ -51,7 +54,11 @@ impl fmt::Debug for DockerEngine {
 impl DockerEngine {
     /// Connects and agrees on the API version.
     pub async fn connect(endpoint: &Endpoint) -> EngineResult<Self> {
-        Ok(Self { docker: connect::connect(endpoint).await?, endpoint: endpoint.to_string() })
+        Ok(Self {
+            docker: connect::connect(endpoint).await?,
+            endpoint: endpoint.to_string(),
+            names: Arc::default(),
+        })
     }
 
     /// Returns a function that gives an error its subject.
@@ -67,6 +74,16 @@ impl DockerEngine {
             kind,
             message: message.into(),
         }
+    }
+
+    fn remember(&self, id: &ContainerId, name: &str) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), name.to_owned());
+    }
+
+    /// Returns a container's name, or its short id where the name was never seen.
+    fn name(&self, id: &ContainerId) -> String {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.get(id).map_or_else(|| id.short(), String::as_str).to_owned()
     }
 
     /// Returns the connection for a request that may take this long.

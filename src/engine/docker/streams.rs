@@ -43,7 +43,7 @@ impl DockerEngine {
             timestamps: options.timestamps,
             tail: options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
         };
-        let operation = format!("read the log of container {}", id.short());
+        let operation = format!("read the log of container {}", self.name(id));
         let endpoint = self.endpoint.clone();
         self.docker
             .logs(&id.0, Some(query))

@@ -155,11 +155,14 @@ impl World {
             let words = format!("the name {name} is taken by container {}", other.birth.id.short());
             return refuse(EngineErrorKind::Conflict, words);
         }
+        // A container inherits its image's labels; its own win.
+        let mut all_labels = self.images.get(&image).map(|image| image.labels.clone()).unwrap_or_default();
+        all_labels.extend(labels.clone());
         let id = ContainerId(self.fresh_id(name));
         let mut birth = Birth {
             id: id.clone(),
             name: name.clone(),
-            labels: labels.clone(),
+            labels: all_labels,
             image: image.clone(),
             image_reference: image_reference.clone(),
             entrypoint: Vec::new(),

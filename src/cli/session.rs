@@ -269,8 +269,17 @@ impl Context {
 
     /// Checks a plan: what fails here is a defect of Mastic, and nothing is touched.
     pub fn verified(&self, plan: Plan, desired: &Desired, observed: &Observed) -> Result<Plan> {
-        let _ = (desired, observed);
-        Ok(plan)
+        match plan::verify(&plan, desired, observed) {
+            Ok(()) => Ok(plan),
+            Err(violations) => {
+                let lines: Vec<String> = violations.iter().map(|v| format!("  {v}")).collect();
+                Err(CliError::new(format!(
+                    "the plan breaks the rules of plans, nothing was touched; please report this:\n{}",
+                    lines.join("\n")
+                ))
+                .into())
+            }
+        }
     }
 
     /// Reads `--set` and `--service`.

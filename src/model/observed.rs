@@ -151,8 +151,8 @@ pub struct Observed {
 pub struct LedgerSummary {
     /// Its number.
     pub number: u64,
-    /// Whether its run came to an end and did what it planned. When not, containers that are still starting are
-    /// unproven, since nobody waited for them.
+    /// Whether its run came to its end, good or bad, and left nothing unproven. When not, containers that are still
+    /// starting are unproven, since nobody waited for them.
     pub finished: bool,
     /// Digest of the identity that was last registered in Keystone.
     pub identity: Option<String>,

@@ -174,7 +174,6 @@ impl<'s, 'a> Builder<'s, 'a> {
         keys.filter(|key| acts.contains(&key.act)).cloned().collect()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one argument for each field of a step")]
     fn step(
         &mut self,
         key: Key,
@@ -491,8 +490,9 @@ impl<'s, 'a> Builder<'s, 'a> {
             decision.fallback.is_some_and(|fallback| seen.generation() > fallback.generation())
         };
         // Made by this run, or by the interrupted one that this run ends. A kept older one stays kept.
-        let discard =
-            makes || decision.change == Change::Await || decision.successor.as_ref().is_some_and(younger);
+        let awaited =
+            decision.change == Change::Await && decision.successor.as_ref().is_some_and(Seen::is_live);
+        let discard = makes || awaited || decision.successor.as_ref().is_some_and(younger);
         let task = match spec {
             Some((spec, _)) => spec.is_task(),
             None => decision.retire.iter().any(|s| s.labels.role == crate::model::labels::LabelRole::Task),

@@ -233,6 +233,13 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
             decision.discard.push((*other, cause));
         }
     }
+    if decision.change == Change::Keep
+        && let Some(older) = decision.outlast.first()
+    {
+        // Its work is superseded, but a task is never killed in the middle of it: it goes once it has ended.
+        decision.change = Change::Await;
+        decision.cause = Some(Cause::TaskRunning { generation: older.generation() });
+    }
     if decision.change == Change::Keep {
         let leftover =
             decision.discard.first().map(|(_, cause)| cause.clone()).or_else(|| {

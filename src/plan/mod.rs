@@ -20,6 +20,7 @@ mod reconcile;
 pub mod render;
 mod scene;
 pub mod step;
+pub mod verify;
 
 pub use cause::{Cause, FieldDiff};
 pub use document::{Change, Fallback, Plan, Purpose, SlotPlan};
@@ -28,3 +29,4 @@ pub use options::{Options, Selection, Volumes};
 pub use purpose::{destroy, start, stop};
 pub use reconcile::reconcile;
 pub use step::{Action, ExitRule, Mark, Step, StepId, Target, Undo};
+pub use verify::{Violation, verify};

@@ -157,7 +157,7 @@ pub fn json(plan: &Plan) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
     /// Not a plan.
-    #[error("not a plan: {0}")]
+    #[error("not a plan file")]
     Syntax(#[source] serde_json::Error),
     /// Written by another version of Mastic.
     #[error("the plan has format {found}, this program reads {}", super::document::PLAN_VERSION)]

@@ -1,0 +1,7 @@
+//! Planning: situations that read like a specification, properties, and the independent checker.
+
+#[path = "../support/deployment.rs"]
+mod deployment;
+mod properties;
+mod situations;
+mod verify;

@@ -1,0 +1,93 @@
+//! The checker must find what is broken: good plans are damaged on purpose, one way each.
+
+use mastic::model::ContainerState;
+use mastic::plan::{Action, Options, Plan, StepId, reconcile, verify};
+
+use crate::deployment::{C, Seen, desired, nothing};
+
+/// A plan that replaces one container and creates another after it, damaged by `damage`; returns the broken rules.
+fn broken_by(damage: impl FnOnce(&mut Plan)) -> Vec<&'static str> {
+    let old = C::service("mariadb").set("database").volume("data");
+    let what = desired([old.clone().tag("2026.2"), C::service("keystone-api").after(&["mariadb"])]);
+    let found = nothing(&what).with(&old, 1, ContainerState::Running);
+    let mut plan = reconcile(&what, &found, &Options::default());
+    verify(&plan, &what, &found).unwrap();
+    damage(&mut plan);
+    let mut rules: Vec<&'static str> =
+        verify(&plan, &what, &found).unwrap_err().into_iter().map(|violation| violation.rule).collect();
+    rules.dedup();
+    rules
+}
+
+/// Makes a step wait for nothing but the beginning.
+fn unbind(plan: &mut Plan, wanted: impl Fn(&Action) -> bool) {
+    for step in plan.steps.iter_mut().filter(|step| wanted(&step.action)) {
+        step.deps = vec![StepId(1)];
+    }
+}
+
+#[test]
+fn a_stop_that_does_not_wait_for_its_successor_must_be_found() {
+    let rules = broken_by(|plan| unbind(plan, |a| matches!(a, Action::StopContainer { .. })));
+    assert!(rules.contains(&"successor"), "{rules:?}");
+}
+
+#[test]
+fn a_start_beside_a_living_container_and_without_config_must_be_found() {
+    let rules = broken_by(|plan| unbind(plan, |a| matches!(a, Action::StartContainer { .. })));
+    for rule in ["exclusive", "after", "config"] {
+        assert!(rules.contains(&rule), "{rule}: {rules:?}");
+    }
+}
+
+#[test]
+fn a_removal_before_the_set_is_proven_must_be_found() {
+    let rules = broken_by(|plan| unbind(plan, |a| matches!(a, Action::RemoveContainer { .. })));
+    assert!(rules.contains(&"proven"), "{rules:?}");
+}
+
+#[test]
+fn a_start_that_nobody_waits_for_must_be_found() {
+    let rules = broken_by(|plan| {
+        for step in plan.steps.iter_mut().filter(|s| s.action.is_wait()) {
+            step.action = Action::Staged;
+        }
+    });
+    assert!(rules.contains(&"awaited"), "{rules:?}");
+}
+
+#[test]
+fn a_cycle_must_be_found() {
+    let rules = broken_by(|plan| plan.steps[1].deps.push(StepId(3)));
+    assert_eq!(rules, ["acyclic"]);
+}
+
+#[test]
+fn a_volume_that_nobody_named_must_be_found() {
+    let rules = broken_by(|plan| {
+        plan.steps[1].action = Action::RemoveVolume { volume: "aio_data".to_owned() };
+    });
+    assert!(rules.contains(&"data") && rules.contains(&"hazard"), "{rules:?}");
+}
+
+#[test]
+fn a_container_of_somebody_else_must_be_found() {
+    let what = desired([C::service("keystone-api")]);
+    let old = C::service("keystone-api").tag("2025.2");
+    let mut found = nothing(&what).with(&old, 1, ContainerState::Running);
+    let plan = reconcile(&what, &found, &Options::default());
+    let container = &mut found.hosts.values_mut().next().unwrap().containers[0];
+    container.labels.insert("mastic.deployment".to_owned(), "other".to_owned());
+    let violations = verify(&plan, &what, &found).unwrap_err();
+    assert!(violations.iter().any(|violation| violation.rule == "foreign"), "{violations:?}");
+}
+
+#[test]
+fn a_plan_that_has_gone_stale_must_be_found() {
+    let what = desired([C::service("keystone-api")]);
+    let old = C::service("keystone-api").tag("2025.2");
+    let found = nothing(&what).with(&old, 1, ContainerState::Running);
+    let plan = reconcile(&what, &found, &Options::default());
+    let violations = verify(&plan, &what, &nothing(&what)).unwrap_err();
+    assert!(violations.iter().any(|violation| violation.rule == "existing"), "{violations:?}");
+}

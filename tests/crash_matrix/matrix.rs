@@ -1,0 +1,210 @@
+//! Every call, every fault.
+
+use mastic::engine::EngineErrorKind;
+use mastic::engine::sim::{Behaviour, Fault};
+use mastic::execute::Outcome;
+use mastic::model::Desired;
+
+use crate::world::{Counting, Ended, Goal, World};
+
+const KILLS: [Fault; 2] = [Fault::KillBefore, Fault::KillAfter];
+const FAILURES: [Fault; 5] =
+    [Fault::Before, Fault::After, Fault::Error(EngineErrorKind::Failed), Fault::Timeout, Fault::Repeat];
+
+/// How many calls an undisturbed run makes.
+fn calls(world: &World, counting: Counting) -> usize {
+    let calls = world.faults.calls();
+    match counting {
+        Counting::Changes => calls.iter().filter(|call| call.mutating).count(),
+        Counting::Everything => calls.len(),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Deploy,
+    Change,
+    Destroy,
+}
+
+/// A world before the run, what is to be reached, and what was there.
+async fn stage(kind: Kind, counting: Counting) -> (World, Goal, Option<Desired>, Desired) {
+    let world = World::new(counting);
+    let old = world.cloud("2025.2", "a");
+    let new = world.cloud("2026.1", "b");
+    match kind {
+        Kind::Deploy => {
+            let goal = Goal::Deploy(Box::new(new.clone()));
+            (world, goal, None, new)
+        }
+        Kind::Change => {
+            world.deployed(&old).await;
+            let goal = Goal::Deploy(Box::new(new.clone()));
+            (world, goal, Some(old), new)
+        }
+        Kind::Destroy => {
+            world.deployed(&old).await;
+            let goal = Goal::Destroy(Box::new(old.clone()));
+            (world, goal, Some(old.clone()), old)
+        }
+    }
+}
+
+async fn matrix(kind: Kind, counting: Counting, faults: &[Fault]) {
+    let (world, goal, _, _) = stage(kind, counting).await;
+    world.go(&goal).await;
+    let total = calls(&world, counting);
+    assert!(total > 5, "{total} calls");
+    for number in 1..=total {
+        for fault in faults {
+            one(kind, counting, number, *fault).await;
+        }
+    }
+}
+
+/// One cell: the fault, then another deployer.
+async fn one(kind: Kind, counting: Counting, number: usize, fault: Fault) {
+    let (world, goal, old, new) = stage(kind, counting).await;
+    world.faults.at(number, fault);
+    let first = world.go(&goal).await;
+    let hit = world.faults.calls().into_iter().find(|call| call.fault.is_some());
+    // A cell whose fault never fires proves nothing.
+    let hit = hit.unwrap_or_else(|| panic!("{kind:?}: no call {number} for {fault:?}"));
+    let hit = format!("{} {}", hit.operation, hit.subject);
+    let when = format!("{kind:?}, call {number} ({hit}), {fault:?}");
+    world.faults.clear();
+    if world.faults.is_dead() {
+        world.faults.revive();
+    }
+    if kind != Kind::Deploy {
+        assert!(world.data_is_there(), "{when}: the volume's data is gone");
+    }
+    match (&first, kind) {
+        // Whoever is not killed leaves every set whole, and says how it went.
+        (Ended::Ran(report), Kind::Deploy | Kind::Change) => match report.outcome {
+            Outcome::Done => world.exactly(&new, &when).await,
+            Outcome::Undone => world.whole(old.as_ref(), &new, &when).await,
+            Outcome::Failed | Outcome::Nothing | Outcome::Interrupted => {
+                panic!("{when}: {:?} {:?}", report.outcome, report.failures)
+            }
+        },
+        (Ended::Ran(_), Kind::Destroy) | (Ended::Killed | Ended::Observing(_) | Ended::Empty, _) => {}
+    }
+    match world.go(&goal).await {
+        Ended::Ran(report) => assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures),
+        Ended::Empty => {}
+        other => panic!("{when}: {other:?}"),
+    }
+    match kind {
+        Kind::Deploy | Kind::Change => world.exactly(&new, &when).await,
+        // Looking at the kept history makes its never-started container anew (see `observe`); nothing else may be there.
+        Kind::Destroy => {
+            let mut left = world.engine.names();
+            left.retain(|name| name != "aio.ledger");
+            assert!(left.is_empty(), "{when}: {left:?} are left");
+        }
+    }
+    if kind != Kind::Deploy {
+        assert!(world.data_is_there(), "{when}: the volume's data is gone");
+    }
+    if kind != Kind::Destroy {
+        let again = world.go(&goal).await;
+        assert!(matches!(again, Ended::Empty), "{when}: a third plan is not empty: {again:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_deploy_killed_at_any_change_must_be_finished_by_the_next() {
+    matrix(Kind::Deploy, Counting::Changes, &KILLS).await;
+}
+
+#[tokio::test]
+async fn a_change_killed_at_any_change_must_be_finished_by_the_next() {
+    matrix(Kind::Change, Counting::Changes, &KILLS).await;
+}
+
+#[tokio::test]
+async fn a_destroy_killed_at_any_change_must_be_finished_by_the_next() {
+    matrix(Kind::Destroy, Counting::Changes, &KILLS).await;
+}
+
+#[tokio::test]
+async fn a_change_killed_at_any_call_at_all_must_be_finished_by_the_next() {
+    matrix(Kind::Change, Counting::Everything, &[Fault::KillBefore]).await;
+}
+
+#[tokio::test]
+async fn a_first_deploy_must_survive_any_failure_of_any_change() {
+    matrix(Kind::Deploy, Counting::Changes, &FAILURES).await;
+}
+
+#[tokio::test]
+async fn a_change_must_survive_any_failure_of_any_change() {
+    matrix(Kind::Change, Counting::Changes, &FAILURES).await;
+}
+
+#[tokio::test]
+async fn a_destroy_must_survive_any_failure_of_any_change() {
+    matrix(Kind::Destroy, Counting::Changes, &FAILURES).await;
+}
+
+#[tokio::test]
+async fn a_change_must_survive_an_answer_lost_at_any_call_at_all() {
+    matrix(Kind::Change, Counting::Everything, &[Fault::Before, Fault::After]).await;
+}
+
+/// The new release crashes at start: whatever else happens, the api stays old and the rest becomes new.
+async fn doomed(number: Option<usize>, fault: Fault) -> usize {
+    let (world, goal, old, new) = stage(Kind::Change, Counting::Changes).await;
+    let old = old.unwrap();
+    let bad = new.containers.values().find(|s| s.slot.container.as_str() == "keystone-api").unwrap();
+    let found = world.observe(&new).await.unwrap();
+    let generation = found.last_generation;
+    // Every generation after the one that serves crashes.
+    for next in generation + 1..generation + 6 {
+        let name = format!("{}-{}-{next}", new.deployment, bad.slot.container);
+        world.engine.behave(&name, Behaviour::crashes(1, &["no such table: project"]));
+    }
+    world.faults.forget_calls();
+    let when = format!("a doomed change, call {number:?}, {fault:?}");
+    if let Some(number) = number {
+        world.faults.at(number, fault);
+    }
+    let first = world.go(&goal).await;
+    let total = calls(&world, Counting::Changes);
+    world.faults.clear();
+    if world.faults.is_dead() {
+        world.faults.revive();
+    }
+    let last = if number.is_some() { world.go(&goal).await } else { first };
+    match last {
+        Ended::Ran(report) => {
+            assert_eq!(report.outcome, Outcome::Undone, "{when}: {:?}", report.failures);
+            let words = report.failures.join("\n");
+            assert!(words.contains("no such table: project"), "{when}: {words}");
+        }
+        other => panic!("{when}: {other:?}"),
+    }
+    world.whole(Some(&old), &new, &when).await;
+    let serving = world.serving(&new).await;
+    let api = "api".parse().unwrap();
+    assert_eq!(serving[&api], World::services(&old)[&api], "{when}");
+    assert!(world.data_is_there(), "{when}");
+    // Going back to the old profile is no work for what never left it.
+    total
+}
+
+#[tokio::test]
+async fn a_set_that_fails_must_return_to_the_old_and_say_why() {
+    doomed(None, Fault::KillBefore).await;
+}
+
+#[tokio::test]
+async fn a_failing_change_killed_anywhere_its_undo_included_must_return_to_the_old() {
+    let total = doomed(None, Fault::KillBefore).await;
+    for number in 1..=total {
+        for fault in KILLS {
+            doomed(Some(number), fault).await;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A small cloud on the simulated engine, and a deployer that can be killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mastic::engine::Engine;
+use mastic::engine::sim::{Behaviour, Faults, SimEngine};
+use mastic::execute::{Environment, Outcome, Registrar, RunReport, run};
+use mastic::model::desired::IdentitySpec;
+use mastic::model::spec::TaskTrigger;
+use mastic::model::{ContainerState, Desired, HostName, Observed, SetName, SpecHash};
+use mastic::plan::{Accept, Options, Plan, Volumes, destroy, reconcile, render, verify};
+use mastic::report::Silent;
+use mastic::store::redact::Redactor;
+use tokio_util::sync::CancellationToken;
+
+use crate::deployment::{C, desired, with_identity};
+
+/// What marks data that must survive.
+const PRECIOUS: &str = "rows of customers";
+
+#[derive(Debug)]
+struct Register;
+
+#[async_trait]
+impl Registrar for Register {
+    async fn register(&self, _: &IdentitySpec) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}
+
+/// The engine, the deployer's side of the wire, and where journals go.
+pub struct World {
+    pub engine: SimEngine,
+    pub faults: Faults,
+    state: tempfile::TempDir,
+}
+
+/// How a run ended for whoever watches.
+#[derive(Debug)]
+pub enum Ended {
+    Killed,
+    Observing(String),
+    Empty,
+    Ran(Box<RunReport>),
+}
+
+/// What is to be reached.
+#[derive(Clone, Debug)]
+pub enum Goal {
+    Deploy(Box<Desired>),
+    Destroy(Box<Desired>),
+}
+
+impl World {
+    pub fn new(counting: Counting) -> Self {
+        let faults = match counting {
+            Counting::Changes => Faults::none().count_only_mutations(),
+            Counting::Everything => Faults::none(),
+        };
+        let engine = SimEngine::new("sim://local").with_faults(&faults);
+        for task in ["mariadb-setup", "keystone-db-sync"] {
+            engine.behave(task, Behaviour::exits(Duration::ZERO, 0));
+        }
+        // Journals are flushed at every step: in memory where the system has a place for that.
+        let memory = std::path::Path::new("/dev/shm");
+        let state = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self { engine, faults, state: state.unwrap() }
+    }
+
+    /// The cloud; `release` changes the images of the api, `config` the file of the database.
+    pub fn cloud(&self, release: &str, config: &str) -> Desired {
+        let image = |c: C| {
+            let c = c.tag(release);
+            let id = self.engine.add_image(&c.0.image.reference, &[]);
+            let mut c = c;
+            c.0.image.id = id;
+            c
+        };
+        let fixed = |mut c: C| {
+            c.0.image.id = self.engine.add_image(&c.0.image.reference, &[]);
+            c
+        };
+        let what = desired([
+            fixed(C::service("mariadb").set("database").volume("mariadb").file("/etc/my.cnf", config)),
+            fixed(
+                C::task("mariadb-setup", TaskTrigger::Once)
+                    .set("database")
+                    .after(&["mariadb"])
+                    .volume("mariadb"),
+            ),
+            fixed(C::service("memcached").set("messaging")),
+            image(C::task("keystone-db-sync", TaskTrigger::Image).after(&["mariadb-setup"])),
+            image(C::service("keystone-api").after(&["mariadb", "keystone-db-sync", "memcached"]))
+                .file("/etc/keystone/keystone.conf", release),
+            image(C::service("keystone-admin").after(&["keystone-db-sync"])),
+        ]);
+        with_identity(what, &["keystone-api"], "https://cloud:5000/v3")
+    }
+
+    pub fn engines(&self) -> BTreeMap<HostName, Arc<dyn Engine>> {
+        [("local".parse().unwrap(), Arc::new(self.engine.clone()) as Arc<dyn Engine>)].into()
+    }
+
+    pub async fn observe(&self, what: &Desired) -> Result<Observed, String> {
+        mastic::observe::observe(&self.engines(), &what.deployment).await.map_err(|e| e.to_string())
+    }
+
+    fn plan(goal: &Goal, found: &Observed) -> Plan {
+        let options = Options { accept: Accept::Everything, ..Options::default() };
+        let (plan, what) = match goal {
+            Goal::Deploy(what) => (reconcile(what, found, &options), what),
+            Goal::Destroy(what) => (destroy(found, what.release.clone(), &Volumes::Keep, &options), what),
+        };
+        if let Err(violations) = verify(&plan, what, found) {
+            panic!("{violations:?}\n{}{}", render::text(&plan), render::steps(&plan));
+        }
+        assert_eq!(plan.blockers, []);
+        plan
+    }
+
+    /// One deployer: observes, plans, carries out. It may be killed at any moment.
+    pub async fn go(&self, goal: &Goal) -> Ended {
+        let what = match goal {
+            Goal::Deploy(what) | Goal::Destroy(what) => what,
+        };
+        let work = async {
+            let found = match self.observe(what).await {
+                Ok(found) => found,
+                Err(reason) => return Ended::Observing(reason),
+            };
+            let plan = Self::plan(goal, &found);
+            if plan.is_empty() {
+                return Ended::Empty;
+            }
+            let environment = Environment {
+                engines: self.engines(),
+                reporter: Arc::new(Silent),
+                cancel: CancellationToken::new(),
+                registrar: Arc::new(Register),
+                redactor: Arc::new(Redactor::new([])),
+                state: self.state.path().to_owned(),
+                operator: "me@here".to_owned(),
+                message: String::new(),
+            };
+            Ended::Ran(Box::new(run(&environment, &plan, what).await.unwrap()))
+        };
+        tokio::select! {
+            biased;
+            () = self.faults.killed() => Ended::Killed,
+            ended = work => ended,
+            // Nothing here takes long: a run that hangs is a finding, not a slow machine.
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the run hangs"),
+        }
+    }
+
+    /// Brings the cloud up without faults, with data in its volume and a stranger beside it.
+    pub async fn deployed(&self, what: &Desired) {
+        let goal = Goal::Deploy(Box::new(what.clone()));
+        match self.go(&goal).await {
+            Ended::Ran(report) => assert_eq!(report.outcome, Outcome::Done, "{:?}", report.failures),
+            other => panic!("{other:?}"),
+        }
+        self.engine.write_volume("aio_mariadb", "/ibdata1", PRECIOUS);
+        self.faults.forget_calls();
+    }
+
+    pub fn data_is_there(&self) -> bool {
+        self.engine.volume_files("aio_mariadb").is_some_and(|files| files.contains_key("/ibdata1"))
+    }
+
+    /// The running services (and finished tasks) of every set, by slot name.
+    pub async fn serving(&self, what: &Desired) -> BTreeMap<SetName, BTreeMap<String, SpecHash>> {
+        let found = self.observe(what).await.unwrap();
+        let mut sets: BTreeMap<SetName, BTreeMap<String, SpecHash>> = BTreeMap::new();
+        for container in found.hosts.values().flat_map(|host| &host.containers) {
+            let Some(labels) = &container.slot_labels else { continue };
+            if container.state == ContainerState::Running {
+                let twin = sets
+                    .entry(labels.set.clone())
+                    .or_default()
+                    .insert(labels.container.to_string(), labels.spec_hash.clone());
+                assert!(twin.is_none(), "two run in {}", labels.container);
+            }
+        }
+        sets
+    }
+
+    /// What should serve, in the same shape.
+    pub fn services(what: &Desired) -> BTreeMap<SetName, BTreeMap<String, SpecHash>> {
+        let mut sets: BTreeMap<SetName, BTreeMap<String, SpecHash>> = BTreeMap::new();
+        for spec in what.containers.values().filter(|spec| !spec.is_task()) {
+            let hash = spec.record(&what.init_digest).hash();
+            sets.entry(spec.set.clone()).or_default().insert(spec.slot.container.to_string(), hash);
+        }
+        sets
+    }
+
+    /// Every set runs wholly what `old` or wholly what `new` says.
+    pub async fn whole(&self, old: Option<&Desired>, new: &Desired, when: &str) {
+        let serving = self.serving(new).await;
+        let (before, after) = (old.map(Self::services).unwrap_or_default(), Self::services(new));
+        for set in &new.sets {
+            let runs = serving.get(set).cloned().unwrap_or_default();
+            let is_old = runs == before.get(set).cloned().unwrap_or_default();
+            assert!(is_old || runs == after[set], "{when}: set {set} is neither old nor new: {runs:?}");
+        }
+    }
+
+    /// Exactly the desired slots, one container each, and the ledger.
+    pub async fn exactly(&self, what: &Desired, when: &str) {
+        assert_eq!(self.serving(what).await, Self::services(what), "{when}");
+        let found = self.observe(what).await.unwrap();
+        let slots: Vec<String> = found
+            .hosts
+            .values()
+            .flat_map(|host| &host.containers)
+            .filter_map(|c| c.slot_labels.as_ref().map(|l| l.container.to_string()))
+            .collect();
+        let unique: BTreeSet<&String> = slots.iter().collect();
+        assert_eq!(slots.len(), unique.len(), "{when}: strays in {:?}", self.engine.names());
+        assert_eq!(unique.len(), what.containers.len(), "{when}: {:?}", self.engine.names());
+    }
+}
+
+/// Which calls a matrix hits.
+#[derive(Clone, Copy, Debug)]
+pub enum Counting {
+    Changes,
+    Everything,
+}

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn an_unknown_name_must_be_an_error_with_its_place() {
         let error = render("x\n  {{ var.y }}", &json!({"var": {}}), &functions()).unwrap_err();
-        assert_eq!(error.place.map(|p| p.0), Some(2), "{error}");
+        assert_eq!(error.place.map(|p| (p.0, p.1)), Some((2, 10)), "{error}");
         let error = render("{{ secret(name=\"q\") }}", &json!({}), &functions()).unwrap_err();
         assert!(error.message.contains("may not use"), "{error}");
         let error = render("{{ oops", &json!({}), &functions()).unwrap_err();
@@ -207,5 +207,9 @@ mod tests {
         let values = json!({"var": {"a": true, "b": "ovn", "n": 3}});
         assert!(condition("var.a and var.b == \"ovn\"", &values, &functions()).unwrap());
         assert!(!condition("var.n > 3", &values, &functions()).unwrap());
+        // Tera takes a name that nobody gives for false here: the scan finds it instead.
+        assert!(!condition("var.zz", &values, &functions()).unwrap());
+        assert_eq!(scan::uses_in_expression("var.zz").len(), 1);
+        assert!(condition("var.n >", &values, &functions()).is_err());
     }
 }

@@ -24,7 +24,10 @@ const DB: &str = "templates/db/service.yaml";
 
 fn of_profiles() -> Vec<(&'static str, Vec<Edit>)> {
     vec![
-        ("a key with a slip of the pen", vec![Profile("  api: {services: [api]}", "  api: {servces: [api]}")]),
+        (
+            "a key with a slip of the pen",
+            vec![Profile("  api: {services: [api]}", "  api: {servces: [api]}")],
+        ),
         ("an unknown key at the top", vec![Profile("\nvariables:", "\nvarables:")]),
         ("an unknown key that is near to none", vec![Profile("\nvariables:", "\nzebra: 1\nvariables:")]),
         ("a release without quotes", vec![Profile("\"2026.1\"", "2026.1")]),
@@ -209,7 +212,10 @@ fn typical_mistakes_must_be_shown_with_place_and_advice() {
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     for (new, old) in shown.split("### ").zip(golden.split("### ")) {
-        assert_eq!(new, old, "tests/fixture/mistakes.txt is stale: `just generate`, then look at the difference");
+        assert_eq!(
+            new, old,
+            "tests/fixture/mistakes.txt is stale: `just generate`, then look at the difference"
+        );
     }
     assert_eq!(shown.len(), golden.len(), "tests/fixture/mistakes.txt is stale: run `just generate`");
 }

@@ -97,6 +97,8 @@ impl Checker<'_> {
             .unwrap_or_default();
         let mut result = Map::new();
         let mut usable = true;
+        // Required keys that stand there under a wrong name: one mistake, not two.
+        let mut meant: Vec<&str> = Vec::new();
         for (key, value) in entries {
             let place = At { key: Some(&key.text), span: key.span };
             if let Some(property) = properties.get(&key.text) {
@@ -117,6 +119,7 @@ impl Checker<'_> {
                     properties.keys().map(String::as_str).filter(|k| node.get(k).is_none()),
                 )
                 .or_else(|| nearest(&key.text, properties.keys().map(String::as_str)));
+                meant.extend(near);
                 let known = || {
                     Some(format!("the keys known here are {}", listed(properties.keys().map(String::as_str))))
                 };
@@ -132,6 +135,9 @@ impl Checker<'_> {
         for name in required {
             if node.get(name).is_none() {
                 usable = false;
+                if meant.contains(&name) {
+                    continue;
+                }
                 let help = properties
                     .get(name)
                     .and_then(|p| {

@@ -109,7 +109,10 @@ impl Diagnostics {
     /// Sorts what was collected. The file named first (the profile) comes first.
     pub fn sorted(mut list: Vec<Diagnostic>, first: &str) -> Self {
         list.sort_by(|a, b| (a.file != first, a).cmp(&(b.file != first, b)));
-        list.dedup();
+        // One template is rendered for several containers and hosts: its mistake is one, whoever finds it.
+        list.dedup_by(|a, b| {
+            (&a.file, a.line, a.column, a.code, &a.message) == (&b.file, b.line, b.column, b.code, &b.message)
+        });
         Self(list)
     }
 

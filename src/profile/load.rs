@@ -78,12 +78,17 @@ fn read(name: &str, text: &str, library: &Library, out: &mut Vec<Diagnostic>) ->
 
     // Every service named anywhere counts as used, so that one mistake in a set does not look like ten.
     let mut named: BTreeMap<&str, Span> = BTreeMap::new();
+    // Services that were probably meant where an unknown one is named.
+    let mut meant: BTreeSet<&str> = BTreeSet::new();
+    let mut complete = true;
     for (_, set) in doc.node(&["sets"]).map(Node::entries).unwrap_or_default() {
         for item in set.get("services").map(Node::items).unwrap_or_default() {
             if let Some(service) = item.text() {
                 if library.get(&format!("{TEMPLATES}{service}/service.yaml")).is_some() {
                     named.entry(service).or_insert(item.span);
                 } else {
+                    complete = false;
+                    meant.extend(nearest(service, library.services()));
                     out.push(unknown_service(&doc, item.span, service, library));
                 }
             }
@@ -106,11 +111,14 @@ fn read(name: &str, text: &str, library: &Library, out: &mut Vec<Diagnostic>) ->
         return None;
     }
     let declared = super::variables::declared(services.values(), out);
-    super::variables::check_given(&doc, &document, &declared, out);
-    check::across::check(&doc, &services, &named, library, out);
+    complete &= check::across::required(&doc, &services, &named, &meant, library, out);
+    super::variables::check_given(&doc, &document, &declared, complete, out);
+    check::across::check(&services, complete, library, out);
     let partial = Profile { document, doc, services, declared, layout: Layout::default() };
-    templates::check(&partial, library, out);
-    overrides::check(&partial, library, out);
+    templates::check(&partial, library, complete, out);
+    if complete {
+        overrides::check(&partial, library, out);
+    }
     // From here on values are combined, which needs every one of them to be right.
     if !out.is_empty() {
         return None;

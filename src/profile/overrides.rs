@@ -79,7 +79,11 @@ pub(super) fn check(profile: &Profile, library: &Library, out: &mut Vec<Diagnost
                     Some("its service.yaml says `merge: none`".to_owned()),
                 )
             } else {
-                let near = nearest(path, taken.iter().map(String::as_str))
+                let file = path.rsplit('/').next().unwrap_or(path);
+                let near = taken
+                    .get(file)
+                    .map(String::as_str)
+                    .or_else(|| nearest(path, taken.iter().map(String::as_str)))
                     .map(|near| format!("did you mean `{near}`?"));
                 let short = || taken.iter().map(String::as_str).filter(|name| !name.contains('/'));
                 (

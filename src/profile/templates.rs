@@ -14,6 +14,7 @@ use crate::template::{self, Functions};
 
 /// What templates of one service may name.
 struct Names<'a> {
+    complete: bool,
     service: &'a str,
     variables: BTreeSet<&'a str>,
     ports: BTreeSet<&'a str>,
@@ -23,10 +24,12 @@ struct Names<'a> {
     containers: BTreeSet<&'a str>,
 }
 
-/// Checks all templates of a profile's services.
-pub(super) fn check(profile: &Profile, library: &Library, out: &mut Vec<Diagnostic>) {
+/// Checks all templates of a profile's services. Where a service is missing (not `complete`), what it would have brought is not
+/// reported again.
+pub(super) fn check(profile: &Profile, library: &Library, complete: bool, out: &mut Vec<Diagnostic>) {
     for (service, loaded) in &profile.services {
         let names = Names {
+            complete,
             service: service.as_str(),
             variables: profile.declared.keys().map(String::as_str).collect(),
             ports: profile.services().flat_map(|s| s.ports.keys()).map(String::as_str).collect(),
@@ -90,7 +93,7 @@ fn unknown_secret(
     secret: &str,
     at: impl FnOnce(String) -> Diagnostic,
 ) -> Option<Diagnostic> {
-    (!names.secrets.contains(secret)).then(|| {
+    (names.complete && !names.secrets.contains(secret)).then(|| {
         at(format!("`{}` may not use a secret `{secret}`", names.service)).near(
             nearest(secret, names.secrets.iter().map(String::as_str)),
             || {
@@ -252,7 +255,8 @@ fn check_uses(
                     "tls" => ("unknown-name", fixed(&["ca"]), "`tls` has no"),
                     _ => continue,
                 };
-                if !known.contains(second.as_str()) {
+                let own = nearest(second, known.iter().copied()).is_some();
+                if !known.contains(second.as_str()) && (names.complete || own) {
                     out.push(wrong(code, format!("{what} `{second}`")).near(
                         nearest(second, known.iter().copied()),
                         || {
@@ -285,7 +289,7 @@ fn check_uses(
                     ("hosts_of", "container") => ("unknown-container", &names.containers),
                     _ => continue,
                 };
-                if !known.1.contains(value.as_str()) {
+                if names.complete && !known.1.contains(value.as_str()) {
                     out.push(
                         wrong(
                             known.0,

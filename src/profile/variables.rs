@@ -196,11 +196,12 @@ pub fn check_value(variable: &Variable, node: &Node) -> Result<(), String> {
     }
 }
 
-/// Checks everything that the profile gives.
+/// Checks everything that the profile gives. `complete` says whether all services it needs are known.
 pub fn check_given(
     doc: &Doc,
     document: &ProfileDocument,
     declared: &BTreeMap<String, Declared>,
+    complete: bool,
     out: &mut Vec<Diagnostic>,
 ) {
     let mut places = vec![vec!["variables"]];
@@ -209,6 +210,8 @@ pub fn check_given(
         for (key, node) in doc.node(&place).map(Node::entries).unwrap_or_default() {
             let path: Vec<&str> = place.iter().copied().chain([key.text.as_str()]).collect();
             match declared.get(&key.text) {
+                // It may be one of a service that is missing itself, which was reported.
+                None if !complete && nearest(&key.text, declared.keys().map(String::as_str)).is_none() => {}
                 None => out.push(
                     doc.wrong_key(
                         "unknown-variable",

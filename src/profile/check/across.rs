@@ -12,29 +12,35 @@ use crate::profile::tree::Doc;
 
 type Out<'a> = &'a mut Vec<Diagnostic>;
 
-/// Checks all services of a profile. `named` says where the profile names each.
+/// Checks all services of a profile. `complete` says whether all that they need are among them.
 pub(in crate::profile) fn check(
-    profile: &Doc,
     services: &BTreeMap<ServiceName, Loaded>,
-    named: &BTreeMap<&str, Span>,
+    complete: bool,
     library: &Library,
     out: Out<'_>,
 ) {
-    required(profile, services, named, library, out);
     unique(services, out);
-    references(services, library, out);
+    references(services, complete, library, out);
 }
 
-fn required(
+/// Checks that what services require is there; returns whether it is. `named` says where the profile names each service, `meant`
+/// which ones were probably meant by an unknown name.
+pub(in crate::profile) fn required(
     profile: &Doc,
     services: &BTreeMap<ServiceName, Loaded>,
     named: &BTreeMap<&str, Span>,
+    meant: &BTreeSet<&str>,
     library: &Library,
     out: Out<'_>,
-) {
+) -> bool {
+    let mut complete = true;
     for (name, loaded) in services {
         for (index, other) in loaded.service.requires.iter().enumerate() {
             if services.contains_key(other) {
+                continue;
+            }
+            complete = false;
+            if meant.contains(other.as_str()) {
                 continue;
             }
             let index = index.to_string();
@@ -108,6 +114,7 @@ fn required(
             );
         }
     }
+    complete
 }
 
 /// Names that all services share.
@@ -176,7 +183,7 @@ fn unique(services: &BTreeMap<ServiceName, Loaded>, out: Out<'_>) {
 }
 
 /// Names of one service in another, and images.
-fn references(services: &BTreeMap<ServiceName, Loaded>, library: &Library, out: Out<'_>) {
+fn references(services: &BTreeMap<ServiceName, Loaded>, complete: bool, library: &Library, out: Out<'_>) {
     let units: BTreeSet<&str> = services
         .values()
         .flat_map(|l| l.service.containers.keys().chain(l.service.tasks.keys()))
@@ -194,7 +201,7 @@ fn references(services: &BTreeMap<ServiceName, Loaded>, library: &Library, out: 
         for (group, entries) in groups {
             for (name, after) in entries {
                 for (index, other) in
-                    after.iter().enumerate().filter(|(_, other)| !units.contains(other.as_str()))
+                    after.iter().enumerate().filter(|(_, other)| complete && !units.contains(other.as_str()))
                 {
                     out.push(
                         doc.wrong_value(

@@ -20,7 +20,7 @@ test:
 
 # Schemas and reference pages.
 generate:
-    MASTIC_REGENERATE=1 cargo test --test generated
+    MASTIC_REGENERATE=1 cargo test --test generated --test mistakes
 
 # The figures of docs/performance.md.
 bench:

@@ -7,6 +7,18 @@ fn the_command_reference_must_be_current() {
     current("docs/reference/commands.md", &mastic::cli::reference::markdown());
 }
 
+#[test]
+fn the_reference_of_documents_must_be_current() {
+    use mastic::profile::{reference, schema};
+    current("docs/reference/profile.md", &reference::profile());
+    current("docs/reference/service.md", &reference::service());
+    current("docs/reference/diagnostics.md", &reference::diagnostics());
+    std::fs::create_dir_all(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema"))
+        .expect("a folder can be made");
+    current("docs/schema/profile.json", &schema::text(schema::profile()));
+    current("docs/schema/service.json", &schema::text(schema::service()));
+}
+
 #[track_caller]
 fn current(path: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -235,3 +235,41 @@ fn mistakes_must_be_readable_by_programs() {
     assert_eq!(json[0]["code"], "unknown-key");
     assert_eq!((json[0]["file"].as_str(), json[0]["line"].as_u64()), (Some("test.yaml"), Some(13)));
 }
+
+#[test]
+fn every_code_must_be_listed_and_every_listed_code_used() {
+    let mut used = std::collections::BTreeSet::new();
+    let mut folders = vec![fixture::root().join("src/profile")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the sources can be read") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "codes.rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                used.extend(
+                    text.split('"')
+                        .filter(|part| profile::diagnostic::CODES.iter().any(|(c, _)| c == part))
+                        .map(str::to_owned),
+                );
+                for call in ["Diagnostic::new(", "wrong_value(", "wrong_key(", ".report(", ".fail("] {
+                    for part in text.split("#[cfg(test)]").next().unwrap_or("").split(call).skip(1) {
+                        let Some(code) =
+                            part.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next())
+                        else {
+                            continue;
+                        };
+                        assert!(
+                            profile::diagnostic::CODES.iter().any(|(c, _)| *c == code),
+                            "{}: `{code}` is not listed",
+                            path.display()
+                        );
+                    }
+                }
+            }
+        }
+    }
+    for (code, _) in profile::diagnostic::CODES {
+        assert!(used.contains(code), "`{code}` is listed and never used");
+    }
+}

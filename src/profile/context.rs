@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::layout::{self, Unit};
 use super::service::{Proxy, ProxyMode, Sees};
-use super::variables::{port_variable, proxy_variable, spare_variable, values};
+use super::variables::{port_variable, proxy_variable, spare_variable, value, values};
 use super::{CA_PATH, Inputs, Loaded, Profile, TLS_SECRETS};
 use crate::model::{ContainerName, HostName, Secret, ServiceName, Slot};
 use crate::template::Functions;
@@ -96,9 +96,8 @@ fn in_url(name: &str) -> String {
 
 /// Returns the number of a port on a host.
 pub(super) fn port_number(profile: &Profile, host: &HostName, variable: &str) -> u16 {
-    values(&profile.document, &profile.declared, host)
-        .get(variable)
-        .and_then(Json::as_u64)
+    value(&profile.document, &profile.declared, host, variable)
+        .as_u64()
         .and_then(|number| u16::try_from(number).ok())
         .unwrap_or(0)
 }

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::source::{Source, Span};
 
+pub use super::codes::CODES;
+
 /// Longest part of a source line that is shown.
 const LINE_WIDTH: usize = 160;
 

@@ -54,7 +54,7 @@ impl Profile {
         let host = host.or(order.first());
         let mut all: Vec<Explained> = Vec::new();
         let root = schema::profile();
-        self.walk(&root, &root, Some(&self.doc.root), &mut Vec::new(), "", &mut all);
+        self.walk(root, root, Some(&self.doc.root), &mut Vec::new(), "", &mut all);
         all.extend(self.declared.iter().map(|(name, declared)| self.variable(name, declared, host)));
         all.extend(overridden(library));
         let Some(key) = key else { return Ok(all) };

@@ -74,7 +74,7 @@ fn read(name: &str, text: &str, library: &Library, out: &mut Vec<Diagnostic>) ->
     let doc = Doc { source, root };
     // Parts without which there is no profile are replaced by these, so that the rest can still be checked.
     let stand_ins = json!({"deployment": "unnamed", "release": "0000.0", "hosts": {}, "sets": {}});
-    let document: ProfileDocument = typed(&doc, &schema::profile(), &stand_ins, out)?;
+    let document: ProfileDocument = typed(&doc, schema::profile(), &stand_ins, out)?;
 
     // Every service named anywhere counts as used, so that one mistake in a set does not look like ten.
     let mut named: BTreeMap<&str, Span> = BTreeMap::new();
@@ -155,7 +155,7 @@ fn read_service(name: &str, library: &Library, out: &mut Vec<Diagnostic>) -> Opt
     let root = yaml::parse(&source, out)?;
     let doc = Doc { source, root };
     let stand_ins = json!({"service": name, "summary": ""});
-    let service: Service = typed(&doc, &schema::service(), &stand_ins, out)?;
+    let service: Service = typed(&doc, schema::service(), &stand_ins, out)?;
     if service.service.as_str() != name {
         out.push(
             doc.wrong_value(

@@ -8,6 +8,7 @@
 //! hands in text and a [`Library`].
 
 mod check;
+mod codes;
 pub mod conform;
 pub mod container;
 mod context;

@@ -13,7 +13,7 @@ pub fn profile() -> String {
         every mistake in it at once, `mastic explain` says where each value comes from. Editors complete it with `docs/schema/profile.json`: put\n\n\
         ```yaml\n# yaml-language-server: $schema=docs/schema/profile.json\n```\n\n\
         in its first line. Generated from the program (`just generate`).\n";
-    page(head, &schema::profile())
+    page(head, schema::profile())
 }
 
 /// Returns `docs/reference/service.md`.
@@ -21,7 +21,18 @@ pub fn service() -> String {
     let head = "# service.yaml\n\n\
         The whole knowledge of a service: one such file in its folder under `templates/`. Strings that are templates see what \
         [templates](templates.md) lists. Schema for editors: `docs/schema/service.json`. Generated from the program (`just generate`).\n";
-    page(head, &schema::service())
+    page(head, schema::service())
+}
+
+/// Returns `docs/reference/diagnostics.md`.
+pub fn diagnostics() -> String {
+    let head = "# Kinds of mistakes\n\n\
+        `mastic validate` shows each mistake as `error[CODE]` with file, line, column, the line itself and what to do; `--json` gives the same as a \
+        list of objects (`code`, `file`, `line`, `column`, `length`, `message`, `help`, `source_line`). The codes are stable. Generated from the program \
+        (`just generate`).\n\n| code | what |\n| --- | --- |\n";
+    super::codes::CODES
+        .iter()
+        .fold(head.to_owned(), |text, (code, what)| format!("{text}| `{code}` | {what} |\n"))
 }
 
 fn page(head: &str, root: &Json) -> String {

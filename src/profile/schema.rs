@@ -1,17 +1,21 @@
 //! The JSON schemas of the two documents, made from their types.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use super::{ProfileDocument, Service};
 
 /// Returns the schema of a profile.
-pub fn profile() -> Value {
-    schemars::schema_for!(ProfileDocument).to_value()
+pub fn profile() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(ProfileDocument).to_value());
+    &SCHEMA
 }
 
 /// Returns the schema of a service.yaml.
-pub fn service() -> Value {
-    schemars::schema_for!(Service).to_value()
+pub fn service() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Service).to_value());
+    &SCHEMA
 }
 
 /// Returns a schema as the text that is checked in under `docs/schema/`: editors read it.

@@ -260,17 +260,21 @@ pub fn values(
     declared: &BTreeMap<String, Declared>,
     host: &HostName,
 ) -> BTreeMap<String, Json> {
-    let host = document.hosts.get(host);
-    declared
-        .iter()
-        .map(|(name, entry)| {
-            let value = host
-                .and_then(|host| host.variables.get(name))
-                .or_else(|| document.variables.get(name))
-                .or(entry.variable.default.as_ref())
-                .cloned()
-                .unwrap_or(Json::Null);
-            (name.clone(), value)
-        })
-        .collect()
+    declared.keys().map(|name| (name.clone(), value(document, declared, host, name).clone())).collect()
+}
+
+/// Returns the value of one variable on a host.
+pub fn value<'a>(
+    document: &'a ProfileDocument,
+    declared: &'a BTreeMap<String, Declared>,
+    host: &HostName,
+    name: &str,
+) -> &'a Json {
+    document
+        .hosts
+        .get(host)
+        .and_then(|host| host.variables.get(name))
+        .or_else(|| document.variables.get(name))
+        .or_else(|| declared.get(name).and_then(|entry| entry.variable.default.as_ref()))
+        .unwrap_or(&Json::Null)
 }

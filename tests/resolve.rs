@@ -1,0 +1,329 @@
+//! What a profile becomes: a small one on two hosts, with everything that a profile can say.
+
+mod fixture;
+
+use std::collections::BTreeSet;
+
+use mastic::model::{ContainerSpec, Desired, HostName, Secret, Slot};
+use mastic::profile::{self, Inputs, Library, Profile};
+
+fn load(text: &str, library: &Library) -> Profile {
+    match profile::load("test.yaml", text, library) {
+        Ok(profile) => profile,
+        Err(mistakes) => panic!("{mistakes}"),
+    }
+}
+
+fn resolve(profile: &Profile, library: &Library, inputs: &Inputs) -> Desired {
+    match profile::resolve(profile, library, inputs) {
+        Ok(desired) => desired,
+        Err(mistakes) => panic!("{mistakes}"),
+    }
+}
+
+fn small() -> (Profile, Library, Desired) {
+    let library = fixture::small();
+    let profile = load(fixture::PROFILE, &library);
+    let desired = resolve(&profile, &library, &Inputs::placeholders(&profile));
+    (profile, library, desired)
+}
+
+fn slot(text: &str) -> Slot {
+    let (host, container) = text.split_once('/').expect("host/container");
+    Slot { host: host.parse().expect("a host"), container: container.parse().expect("a container") }
+}
+
+fn spec<'a>(desired: &'a Desired, at: &str) -> &'a ContainerSpec {
+    desired.containers.get(&slot(at)).unwrap_or_else(|| panic!("{at} is not there"))
+}
+
+fn file(desired: &Desired, at: &str, path: &str) -> String {
+    let file = spec(desired, at)
+        .files
+        .iter()
+        .find(|f| f.path == path)
+        .unwrap_or_else(|| panic!("{at} has no {path}"));
+    String::from_utf8(file.content.clone()).expect("text")
+}
+
+fn after(desired: &Desired, at: &str) -> String {
+    spec(desired, at).after.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn containers_must_be_placed_by_their_sets() {
+    let (profile, _, desired) = small();
+    let slots: Vec<String> = desired.containers.keys().map(ToString::to_string).collect();
+    insta::assert_snapshot!(slots.join("\n"), @r"
+    one/api
+    one/api-contract
+    one/api-sync
+    one/db
+    one/db-accounts
+    one/db-install
+    one/front
+    two/api
+    two/api-agent
+    ");
+    let sets: Vec<&str> = profile.sets().iter().map(|s| s.as_str()).collect();
+    assert_eq!(sets, ["database", "ha", "api", "agents"]);
+    let listing = profile.listing();
+    assert_eq!(listing.len(), 4);
+    assert_eq!(listing[2].services.keys().map(ToString::to_string).collect::<Vec<_>>(), ["api"]);
+}
+
+#[test]
+fn what_comes_first_must_be_an_edge() {
+    let (_, _, desired) = small();
+    assert_eq!(after(&desired, "one/db"), "one/db-install");
+    assert_eq!(after(&desired, "one/db-install"), "");
+    assert_eq!(after(&desired, "one/db-accounts"), "one/db");
+    assert_eq!(after(&desired, "one/api-sync"), "one/db one/db-accounts one/db-install one/front");
+    // On another host than its task: the task is waited for all the same.
+    assert_eq!(after(&desired, "two/api"), "one/api-sync one/db one/db-accounts one/db-install one/front");
+    // Contraction comes after the containers of its service, wherever they are.
+    assert_eq!(after(&desired, "one/api-contract"), "one/api two/api-agent");
+}
+
+#[test]
+fn a_host_must_have_its_own_values() {
+    let (_, _, desired) = small();
+    assert_eq!(spec(&desired, "one/api").environment["WORKERS"], "2");
+    assert_eq!(spec(&desired, "two/api").environment["WORKERS"], "4");
+    insta::assert_snapshot!(file(&desired, "two/api", "/etc/api.conf"), @r"
+    [DEFAULT]
+    # How much is logged.
+    debug = true
+    workers = 4
+    url = http://10.0.1.10:5000/v3
+
+    [database]
+    connection = mysql://api:placeholder-for-api_database_password@10.0.0.2:3306/api
+    ");
+    let conf = spec(&desired, "two/api").files.iter().find(|f| f.path == "/etc/api.conf").expect("the file");
+    assert!(conf.sensitive);
+    assert_eq!((conf.uid, conf.gid, conf.mode), (0, 901, 0o640));
+    assert_eq!(conf.origin, "templates/api/api.conf");
+    assert_eq!(file(&desired, "one/api", "/etc/banner"), "hello\n");
+}
+
+#[test]
+fn the_proxy_must_see_all_fronts_and_both_addresses() {
+    let (profile, _, desired) = small();
+    insta::assert_snapshot!(file(&desired, "one/front", "/etc/front.cfg"), @r"
+    frontend api
+      bind 10.0.0.10:5000 ssl
+      bind 10.0.1.10:5000
+      server one 10.0.0.1:15000 spare 15001
+      server two 10.0.0.2:15000 spare 15001
+    ");
+    let endpoints: Vec<String> = desired.identity.services["api"]
+        .endpoints
+        .iter()
+        .map(|(side, url)| format!("{side} {url}"))
+        .collect();
+    assert_eq!(
+        endpoints,
+        [
+            "admin http://10.0.1.10:5000/v3",
+            "internal http://10.0.1.10:5000/v3",
+            "public https://cloud.example.org:5000/v3"
+        ]
+    );
+    assert_eq!(profile.identity_url().as_deref(), Some("https://cloud.example.org:5000/v3"));
+    let access = desired.identity.access.clone().expect("the api gives access");
+    let reach: Vec<String> = access.after.iter().map(ToString::to_string).collect();
+    assert_eq!(reach, ["one/api", "one/api-sync", "one/front", "two/api", "two/api-agent"]);
+    assert_eq!(desired.identity.users["worker"].project, "service");
+}
+
+#[test]
+fn an_address_for_both_sides_must_have_one_listener() {
+    let library = fixture::small();
+    let text = fixture::PROFILE.replace("internal: {address: 10.0.1.10}\n", "");
+    let profile = load(&text, &library);
+    let desired = resolve(&profile, &library, &Inputs::placeholders(&profile));
+    let front = file(&desired, "one/front", "/etc/front.cfg");
+    assert_eq!(front.matches("bind").count(), 1, "{front}");
+    assert!(file(&desired, "one/api", "/etc/api.conf").contains("url = https://cloud.example.org:5000/v3"));
+    // Nothing in front: the first server is the API.
+    let text = fixture::PROFILE.replace("  ha: {services: [front], hosts: [one]}\n", "");
+    assert_eq!(load(&text, &library).identity_url().as_deref(), Some("http://10.0.0.1:15000/v3"));
+}
+
+#[test]
+fn a_successor_must_listen_on_its_spare_port() {
+    let (profile, library, before) = small();
+    let inputs = Inputs { spare: BTreeSet::from([slot("one/api")]), ..Inputs::placeholders(&profile) };
+    let desired = resolve(&profile, &library, &inputs);
+    let target =
+        |at: &str, desired: &Desired| spec(desired, at).check.clone().expect("a check").targets[0].clone();
+    assert_eq!(target("one/api", &desired), "http://10.0.0.1:15001/healthcheck");
+    assert_eq!(target("two/api", &desired), "http://10.0.0.2:15000/healthcheck");
+    // The proxy knows both numbers anyway: it is not replaced with every API.
+    assert_eq!(spec(&before, "one/front"), spec(&desired, "one/front"));
+}
+
+#[test]
+fn overrides_must_be_merged_in_their_order() {
+    let mut library = fixture::small();
+    library.insert(
+        "overrides/api.conf",
+        "[DEFAULT]\nworkers = 7\nmore = a\nmore = b\n",
+        "overrides/api.conf",
+    );
+    library.insert("overrides/api/api.conf", "[new]\nkey: v\n", "overrides/api/api.conf");
+    library.insert("overrides/two/api.conf", "[DEFAULT]\nworkers = 9\n", "overrides/two/api.conf");
+    library.insert("overrides/banner.txt", "my own\n", "overrides/banner.txt");
+    let profile = load(fixture::PROFILE, &library);
+    let desired = resolve(&profile, &library, &Inputs::placeholders(&profile));
+    insta::assert_snapshot!(file(&desired, "two/api", "/etc/api.conf"), @r"
+    [DEFAULT]
+    # How much is logged.
+    debug = true
+    workers = 9
+    url = http://10.0.1.10:5000/v3
+    more = a
+    more = b
+
+    [database]
+    connection = mysql://api:placeholder-for-api_database_password@10.0.0.2:3306/api
+
+    [new]
+    key: v
+    ");
+    assert!(file(&desired, "one/api", "/etc/api.conf").contains("workers = 7"));
+    assert_eq!(file(&desired, "one/api", "/etc/banner"), "my own\n");
+    let conf = spec(&desired, "two/api").files.iter().find(|f| f.path == "/etc/api.conf").expect("the file");
+    assert_eq!(
+        conf.origin,
+        "templates/api/api.conf + overrides/api.conf + overrides/api/api.conf + overrides/two/api.conf"
+    );
+    let without = small().2;
+    assert_ne!(without.profile_digest, desired.profile_digest);
+    assert_eq!(without.containers[&slot("one/db")], desired.containers[&slot("one/db")]);
+}
+
+#[test]
+fn containers_may_be_left_out_and_conditions_decide() {
+    let library = fixture::small();
+    let text = fixture::PROFILE.replace("{api_debug: true}", "{api_debug: false}")
+        + "skip: [api-agent, api-contract]\n";
+    let profile = load(&text, &library);
+    let desired = resolve(&profile, &library, &Inputs::placeholders(&profile));
+    assert!(!desired.containers.keys().any(|slot| slot.container.as_str().starts_with("api-agent")));
+    assert!(!spec(&desired, "one/api").files.iter().any(|f| f.path == "/etc/banner"));
+}
+
+#[test]
+fn a_value_must_say_where_it_comes_from() {
+    let mut library = fixture::small();
+    library.insert("overrides/api.conf", "# mine\n[DEFAULT]\nworkers = 7\n", "overrides/api.conf");
+    let profile = load(fixture::PROFILE, &library);
+    let two: HostName = "two".parse().expect("a host");
+    let shown = |key: &str, host: Option<&HostName>| -> String {
+        let list = profile.explain(&library, Some(key), host).expect("it is known");
+        list.iter()
+            .map(|e| format!("{} = {} [{}] {} <- {}", e.key, e.value, e.kind, e.help, e.origin))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    insta::assert_snapshot!(
+        [
+            shown("api_workers", None), shown("api_workers", Some(&two)), shown("api_debug", None), shown("api_driver", None),
+            shown("api_port", None), shown("port.api", None), shown("api_proxy_port", None), shown("release", None),
+            shown("region", None), shown("public.tls", None), shown("internal", None), shown("hosts.one", None),
+            shown("api.conf", None),
+        ]
+        .join("\n"), @r#"
+    api_workers = 2 [integer, 1 to 16] Processes (api) <- default, templates/api/service.yaml:7
+    api_workers = 4 [integer, 1 to 16] Processes (api) <- test.yaml:5
+    api_debug = true [boolean] Debug (api) <- test.yaml:13
+    api_driver = "fast" [string: fast | safe] Driver (api) <- default, templates/api/service.yaml:11
+    api_port = 15000 [integer, 1 to 65535] Behind the proxy (api) <- default, templates/api/service.yaml:16
+    api_port = 15000 [integer, 1 to 65535] Behind the proxy (api) <- default, templates/api/service.yaml:16
+    api_proxy_port = 5000 [integer, 1 to 65535] Front port of api (api) <- default, templates/api/service.yaml:20
+    release = "2026.1" [string] OpenStack series, quoted: "2026.1". <- test.yaml:2
+    region = "RegionOne" [string] Region name in the service catalogue. <- default
+    public.tls = true [boolean] Whether public endpoints speak HTTPS. <- default
+    internal.address = "10.0.1.10" [string] IP address on which HAProxy listens. Where it is the public address too, there is one listener, and it is public's. <- test.yaml:7
+    internal.name = null [string] DNS name in internal URLs and in the certificate; without it, the address. <- default
+    internal.tls = false [boolean] Whether internal endpoints speak HTTPS. <- default
+    hosts.one.address = "10.0.0.1" [string] The IP address its services listen on and are reached at. <- test.yaml:4
+    hosts.one.engine = "unix:///var/run/docker.sock" [string] `unix:///path`, `tcp://host:port` or `ssh://user@host`. <- test.yaml:4
+    hosts.one.tls = null [string] For `tcp`: folder with `ca.pem`, `cert.pem` and `key.pem`. <- default
+    api.conf/DEFAULT/workers = "7" [override] [DEFAULT] workers in api.conf <- overrides/api.conf:3
+    "#);
+    let unknown = profile.explain(&library, Some("api_wrokers"), None).unwrap_err();
+    assert_eq!(unknown.nearest.as_deref(), Some("api_workers"));
+    assert_eq!(unknown.to_string(), "nothing in this profile is called `api_wrokers`");
+    assert!(profile.explain(&library, None, None).expect("all").len() > 25);
+}
+
+#[test]
+fn everything_special_must_be_listed_with_its_reason() {
+    let (profile, _, desired) = small();
+    let listed: Vec<String> = profile
+        .privileges()
+        .iter()
+        .map(|p| format!("{}: {} ({})", p.container, p.privilege, p.reason))
+        .collect();
+    insta::assert_snapshot!(listed.join("\n"), @r"
+    api-agent: capability NET_ADMIN (it makes interfaces)
+    api-agent: root (it makes devices)
+    api-agent: host PID namespace (it enters processes)
+    api-agent: host path /dev (it makes devices)
+    ");
+    let agent = spec(&desired, "two/api-agent");
+    assert!(agent.privileges.host_pid && agent.privileges.capabilities.contains("NET_ADMIN"));
+    assert_eq!(spec(&desired, "one/api").limits.memory, 512 << 20);
+}
+
+#[test]
+fn listeners_must_be_all_that_listens() {
+    let (profile, _, _) = small();
+    let listed: Vec<String> = profile
+        .listeners()
+        .iter()
+        .map(|l| format!("{} {} {} {}:{}", l.host, l.service, l.name, l.address, l.port))
+        .collect();
+    insta::assert_snapshot!(listed.join("\n"), @r"
+    one api api_port 10.0.0.1:15000
+    one api api_spare_port 10.0.0.1:15001
+    two api api_port 10.0.0.2:15000
+    two api api_spare_port 10.0.0.2:15001
+    one db db_port 10.0.0.1:3306
+    one front api_proxy_port 10.0.0.10:5000
+    one front api_proxy_port 10.0.1.10:5000
+    ");
+}
+
+#[test]
+fn what_is_not_there_yet_must_be_said_where_it_is_needed() {
+    let (profile, library, _) = small();
+    let mistakes = profile::resolve(&profile, &library, &Inputs::default()).expect_err("nothing is there");
+    let codes: BTreeSet<&str> = mistakes.iter().map(|m| m.code).collect();
+    assert!(codes.contains("missing-image") && codes.contains("missing-secret"), "{mistakes}");
+}
+
+#[test]
+fn secrets_must_be_masked_where_files_are_shown() {
+    let (profile, _, desired) = small();
+    let shown = profile.mask(&format!("a {} b", "placeholder-for-api_password"), &desired);
+    assert_eq!(shown, "a ******** b");
+    let one = Secret::new("abcd");
+    assert_eq!(mastic::template::mask("x abcd", [&one]), "x ********");
+}
+
+#[test]
+fn the_order_of_the_document_must_not_matter() {
+    let (_, library, desired) = small();
+    let text = fixture::PROFILE.replace(
+        "  one: {engine: \"unix:///var/run/docker.sock\", address: 10.0.0.1}\n",
+        "  # a comment\n  one:\n    address: 10.0.0.1\n    engine: unix:///var/run/docker.sock\n",
+    );
+    assert_ne!(text, fixture::PROFILE);
+    let profile = load(&text, &library);
+    let other = resolve(&profile, &library, &Inputs::placeholders(&profile));
+    assert_eq!(other.containers, desired.containers);
+}

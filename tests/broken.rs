@@ -6,6 +6,7 @@
 mod fixture;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use mastic::profile::diagnostic::CODES;
 use mastic::profile::{self, Diagnostics, Library, ProfileDocument};
@@ -166,7 +167,7 @@ fn mutations(text: &str, seed: u64) -> Vec<Mutation> {
     }
     let mut bomb = format!("{text}a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for i in 1..30 {
-        bomb.push_str(&format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", ")));
+        writeln!(bomb, "a{i}: &a{i} [{}]", vec![format!("*a{}", i - 1); 10].join(", ")).expect("a String");
     }
     add("aliases of aliases".to_owned(), bomb, Expect::Broken);
     add("deep nesting".to_owned(), format!("{text}deep: {}\n", "[".repeat(50_000)), Expect::Broken);

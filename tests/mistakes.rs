@@ -63,6 +63,8 @@ fn of_profiles() -> Vec<(&'static str, Vec<Edit>)> {
         ("two listeners on one port", vec![Profile("{api_debug: true}", "{api_port: 3306}")]),
         ("an address that is none", vec![Profile("address: 10.0.0.1}", "address: localhost}")]),
         ("an engine that is none", vec![Profile("unix:///var", "unix:/var")]),
+        ("an engine without protection", vec![Profile("tls: certs, ", "")]),
+        ("an engine by ssh", vec![Profile("tcp://10.0.0.2:2376", "ssh://root@10.0.0.2")]),
         (
             "the same engine and address twice",
             vec![Profile(

@@ -54,7 +54,7 @@ fn every_shipped_profile_must_load_and_resolve_to_the_same_each_time() {
 #[test]
 fn all_in_one_must_be_ordered_by_its_dependencies() {
     let (profile, _, desired) = shipped("all-in-one");
-    let sets: Vec<&str> = desired.sets.iter().map(|set| set.as_str()).collect();
+    let sets: Vec<&str> = desired.sets.iter().map(mastic::model::SetName::as_str).collect();
     let place = |set: &str| sets.iter().position(|s| *s == set).expect("the set is there");
     assert!(place("database") < place("api") && place("ha") < place("api"), "{sets:?}");
     let after = |name: &str| -> BTreeSet<String> {

@@ -65,7 +65,7 @@ fn containers_must_be_placed_by_their_sets() {
     two/api
     two/api-agent
     ");
-    let sets: Vec<&str> = profile.sets().iter().map(|s| s.as_str()).collect();
+    let sets: Vec<&str> = profile.sets().iter().map(mastic::model::SetName::as_str).collect();
     assert_eq!(sets, ["database", "ha", "api", "agents"]);
     let listing = profile.listing();
     assert_eq!(listing.len(), 4);
@@ -250,8 +250,8 @@ fn a_value_must_say_where_it_comes_from() {
     internal.name = null [string] DNS name in internal URLs and in the certificate; without it, the address. <- default
     internal.tls = false [boolean] Whether internal endpoints speak HTTPS. <- default
     hosts.one.address = "10.0.0.1" [string] The IP address its services listen on and are reached at. <- test.yaml:4
-    hosts.one.engine = "unix:///var/run/docker.sock" [string] `unix:///path`, `tcp://host:port` or `ssh://user@host`. <- test.yaml:4
-    hosts.one.tls = null [string] For `tcp`: folder with `ca.pem`, `cert.pem` and `key.pem`. <- default
+    hosts.one.engine = "unix:///var/run/docker.sock" [string] `unix:///path` on this machine, `tcp://host:port` with `tls`, or `tcp+plain://host:port` for a network that nobody else is on. <- test.yaml:4
+    hosts.one.tls = null [string] For `tcp://`: folder with `ca.pem`, `cert.pem` and `key.pem`. <- default
     api.conf/DEFAULT/workers = "7" [override] [DEFAULT] workers in api.conf <- overrides/api.conf:3
     "#);
     let unknown = profile.explain(&library, Some("api_wrokers"), None).unwrap_err();

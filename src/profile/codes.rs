@@ -19,6 +19,7 @@ pub const CODES: [(&str, &str); 72] = [
     ("empty-document", "A file without anything in it."),
     ("empty-list", "A set without services, or with a list of no hosts."),
     ("engine-twice", "Two hosts are one engine."),
+    ("engine-unprotected", "An engine across the network without TLS."),
     ("ini", "An override, or a rendered file, that is not INI."),
     ("invalid", "A document that its type refuses though its schema allows it: please report it."),
     ("key-type", "A key that is a list or a mapping."),

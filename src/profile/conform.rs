@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::diagnostic::{Diagnostic, listed, nearest};
 use super::schema;
 use super::source::{Source, Span};
-use super::yaml::{Node, Value};
+use super::yaml::{Node, Value, approximate};
 use crate::model::name;
 
 /// Checks a whole document. Gives back what is right of it, as far as it makes a document.
@@ -52,7 +52,6 @@ impl Checker<'_> {
             return self.word(node, &words, at);
         }
         match schema::kind(schema) {
-            None => Some(self.any(node)),
             Some("object") => self.object(node, schema, at),
             Some("array") => self.array(node, schema, at),
             Some("string") => self.string(node, schema, at),
@@ -61,7 +60,9 @@ impl Checker<'_> {
                 _ => self.wrong_type(node, "`true` or `false`", at),
             },
             Some("integer") => match node.value {
-                Value::Int(value, _) => self.range(value as f64, node, schema, at).then(|| Json::from(value)),
+                Value::Int(value, _) => {
+                    self.range(approximate(value), node, schema, at).then(|| Json::from(value))
+                }
                 _ => self.wrong_type(node, "a whole number", at),
             },
             Some("number") => {
@@ -78,7 +79,7 @@ impl Checker<'_> {
                     None => self.wrong_type(node, "a number", at),
                 }
             }
-            Some(_) => Some(self.any(node)),
+            Some(_) | None => Some(to_json(node)),
         }
     }
 
@@ -171,7 +172,7 @@ impl Checker<'_> {
             return self.wrong_type(node, "a list (`[a, b]`, or lines that begin with `- `)", at);
         };
         let Some(inner) = schema.get("items") else {
-            return Some(self.any(node));
+            return Some(to_json(node));
         };
         let mut result = Vec::new();
         for item in items {
@@ -185,11 +186,11 @@ impl Checker<'_> {
         let Value::String(text) = &node.value else {
             return self.wrong_type(node, "text", at);
         };
-        if let Some(format) = schema.get("x-format").and_then(Json::as_str) {
-            if let Some((code, message, help)) = format_error(format, text, at) {
-                self.report(code, node.span, message).help = help;
-                return None;
-            }
+        if let Some(format) = schema.get("x-format").and_then(Json::as_str)
+            && let Some((code, message, help)) = format_error(format, text, at)
+        {
+            self.report(code, node.span, message).help = help;
+            return None;
         }
         Some(Json::String(text.clone()))
     }
@@ -259,11 +260,6 @@ impl Checker<'_> {
         self.report("wrong-type", node.span, format!("{name} is {found}; it must be {expected}")).help = help;
         None
     }
-
-    /// Converts any value.
-    fn any(&mut self, node: &Node) -> Json {
-        to_json(node)
-    }
 }
 
 /// Converts a node to JSON.
@@ -321,22 +317,27 @@ fn format_error(format: &str, text: &str, at: &At<'_>) -> Option<(&'static str, 
         }
         "engine address" => match text.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') && path.len() > 1 => None,
-            Some(("tcp", rest))
-                if rest.rsplit_once(':').is_some_and(|(h, p)| !h.is_empty() && p.parse::<u16>().is_ok()) =>
+            Some(("tcp" | "tcp+plain", rest))
+                if rest
+                    .rsplit_once(':')
+                    .is_some_and(|(h, p)| !h.is_empty() && p.parse::<u16>().is_ok_and(|p| p > 0)) =>
             {
                 None
             }
-            Some(("ssh", rest)) if !rest.is_empty() => None,
             Some(("unix", _)) => bad(
                 "the address of a Docker Engine",
                 "a unix socket has three slashes: unix:///var/run/docker.sock",
             ),
-            Some(("tcp", _)) => {
+            Some(("tcp" | "tcp+plain", _)) => {
                 bad("the address of a Docker Engine", "tcp needs a port: tcp://192.168.0.10:2376")
             }
+            Some(("ssh", _)) => bad(
+                "the address of a Docker Engine",
+                "ssh is not supported yet: unix:// on the machine itself, or tcp:// with `tls`",
+            ),
             Some(_) | None => bad(
                 "the address of a Docker Engine",
-                "unix:///var/run/docker.sock, tcp://HOST:2376 (with `tls`) or ssh://USER@HOST",
+                "unix:///var/run/docker.sock, or tcp://HOST:2376 with `tls`",
             ),
         },
         "IP address" if text.parse::<std::net::IpAddr>().is_err() => bad(

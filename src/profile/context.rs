@@ -169,12 +169,12 @@ impl Shared {
         values["container"] = json!({"name": name, "service": unit.service, "set": unit.set});
         values["databases"] = self.databases.clone();
         values["proxies"] = self.proxies.clone();
-        if inputs.spare.contains(&Slot { host: host.clone(), container: name.clone() }) {
-            if let Some(loaded) = profile.services.get(&unit.service) {
-                for (port, entry) in &loaded.service.ports {
-                    if entry.spare.is_some() {
-                        values["port"][port] = json!(port_number(profile, host, &spare_variable(port)));
-                    }
+        if inputs.spare.contains(&Slot { host: host.clone(), container: name.clone() })
+            && let Some(loaded) = profile.services.get(&unit.service)
+        {
+            for (port, entry) in &loaded.service.ports {
+                if entry.spare.is_some() {
+                    values["port"][port] = json!(port_number(profile, host, &spare_variable(port)));
                 }
             }
         }

@@ -60,10 +60,10 @@ pub struct ProfileDocument {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostDocument {
-    /// `unix:///path`, `tcp://host:port` or `ssh://user@host`.
-    #[schemars(regex(pattern = r"^(unix:///|tcp://|ssh://).+$"), extend("x-format" = "engine address"))]
+    /// `unix:///path` on this machine, `tcp://host:port` with `tls`, or `tcp+plain://host:port` for a network that nobody else is on.
+    #[schemars(regex(pattern = r"^(unix:///|tcp://|tcp\+plain://).+$"), extend("x-format" = "engine address"))]
     pub engine: String,
-    /// For `tcp`: folder with `ca.pem`, `cert.pem` and `key.pem`.
+    /// For `tcp://`: folder with `ca.pem`, `cert.pem` and `key.pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
     /// The IP address its services listen on and are reached at.

@@ -48,7 +48,9 @@ impl Profile {
     ) -> Result<Vec<Explained>, UnknownKey> {
         let order = self.host_order();
         if let Some(unknown) = host.filter(|host| !order.contains(host)) {
-            let nearest = nearest(unknown.as_str(), order.iter().map(|h| h.as_str())).map(str::to_owned);
+            let nearest =
+                nearest(unknown.as_str(), order.iter().map(super::super::model::name::HostName::as_str))
+                    .map(str::to_owned);
             return Err(UnknownKey { key: unknown.to_string(), nearest });
         }
         let host = host.or(order.first());
@@ -89,16 +91,15 @@ impl Profile {
             .map(<[&str; 4]>::as_slice)
             .filter(|path| self.doc.node(path).is_some())
             .or(Some(everywhere.as_slice()).filter(|path| self.doc.node(path).is_some()));
-        let (value, origin) = match given {
-            Some(path) => (self.doc.node(path).map_or(Json::Null, to_json), self.doc.where_key(path)),
-            None => {
-                let path: Vec<&str> = declared.default_path.iter().map(String::as_str).collect();
-                let origin = self.services.get(&declared.service).map(|loaded| loaded.doc.where_key(&path));
-                (
-                    declared.variable.default.clone().unwrap_or(Json::Null),
-                    format!("default, {}", origin.unwrap_or_default()),
-                )
-            }
+        let (value, origin) = if let Some(path) = given {
+            (self.doc.node(path).map_or(Json::Null, to_json), self.doc.where_key(path))
+        } else {
+            let path: Vec<&str> = declared.default_path.iter().map(String::as_str).collect();
+            let origin = self.services.get(&declared.service).map(|loaded| loaded.doc.where_key(&path));
+            (
+                declared.variable.default.clone().unwrap_or(Json::Null),
+                format!("default, {}", origin.unwrap_or_default()),
+            )
         };
         Explained {
             key: name.to_owned(),

@@ -118,9 +118,8 @@ fn place(
     };
     let mut chosen = Vec::new();
     for host in hosts {
-        match holds(profile, service, &host, when.as_deref(), &[group, name.as_str(), "when"], out) {
-            true => chosen.push(host),
-            false => {}
+        if holds(profile, service, &host, when.as_deref(), &[group, name.as_str(), "when"], out) {
+            chosen.push(host);
         }
     }
     match placement {

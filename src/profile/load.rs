@@ -143,12 +143,9 @@ fn unknown_service(doc: &Doc, span: Span, service: &str, library: &Library) -> D
 /// Reads one service.yaml.
 fn read_service(name: &str, library: &Library, out: &mut Vec<Diagnostic>) -> Option<Loaded> {
     let file = library.get(&format!("{TEMPLATES}{name}/service.yaml"))?;
-    let text = match std::str::from_utf8(&file.bytes) {
-        Ok(text) => text,
-        Err(_) => {
-            out.push(not_text(&file.origin));
-            return None;
-        }
+    let Ok(text) = std::str::from_utf8(&file.bytes) else {
+        out.push(not_text(&file.origin));
+        return None;
     };
     let source = Source::new(file.origin.clone(), text);
     let before = out.len();

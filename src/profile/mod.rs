@@ -251,7 +251,9 @@ impl Profile {
                     }
                 }
             }
-            binds.iter().for_each(|bind| add(format!("host path {}", bind.path), &bind.reason));
+            for bind in binds {
+                add(format!("host path {}", bind.path), &bind.reason);
+            }
         }
         list
     }

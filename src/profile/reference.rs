@@ -128,10 +128,10 @@ fn kind(schema: &Json, root: &Json) -> String {
             .find_map(|s| s.get("$ref")?.as_str()?.strip_prefix("#/$defs/").map(str::to_owned))
     };
     let inner = schema::target(root, schema);
-    if let Some(name) = named(schema) {
-        if inner.get("properties").is_some() || !schema::words(inner).is_empty() {
-            return format!("[{}](#{})", title(&name), title(&name).to_lowercase());
-        }
+    if let Some(name) = named(schema)
+        && (inner.get("properties").is_some() || !schema::words(inner).is_empty())
+    {
+        return format!("[{}](#{})", title(&name), title(&name).to_lowercase());
     }
     let format = inner.get("x-format").and_then(Json::as_str);
     match schema::kind(inner) {

@@ -26,7 +26,7 @@ pub struct Service {
     /// Services that come first where they are in the profile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<ServiceName>,
-    /// Lists of all services that its templates may open: see [`Sees`].
+    /// Lists of all services that its templates may open, with the secrets in them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sees: Vec<Sees>,
     /// Users and groups of its images, as `uid:gid`. `root` is known.

@@ -35,11 +35,11 @@ pub(super) fn check(profile: &Profile, library: &Library, complete: bool, out: &
             ports: profile.services().flat_map(|s| s.ports.keys()).map(String::as_str).collect(),
             secrets: allowed_secrets(profile, service),
             proxies: profile.services().flat_map(|s| &s.proxy).map(|p| p.name.as_str()).collect(),
-            services: profile.services.keys().map(|s| s.as_str()).collect(),
+            services: profile.services.keys().map(super::super::model::name::ServiceName::as_str).collect(),
             containers: profile
                 .services()
                 .flat_map(|s| s.containers.keys().chain(s.tasks.keys()))
-                .map(|c| c.as_str())
+                .map(super::super::model::name::ContainerName::as_str)
                 .collect(),
         };
         let files: BTreeSet<&str> =
@@ -77,12 +77,12 @@ fn secrets_of_files(loaded: &Loaded, names: &Names<'_>, out: &mut Vec<Diagnostic
         let count = loaded.doc.node(&[group, unit, list]).map_or(0, |node| node.items().len());
         for index in (0..count).map(|i| i.to_string()) {
             let path = [group, unit, list, &index, "content_secret"];
-            if let Some(secret) = loaded.doc.node(&path).and_then(Node::text) {
-                if let Some(diagnostic) = unknown_secret(names, secret, |message| {
+            if let Some(secret) = loaded.doc.node(&path).and_then(Node::text)
+                && let Some(diagnostic) = unknown_secret(names, secret, |message| {
                     loaded.doc.wrong_value("unknown-secret", &path, message)
-                }) {
-                    out.push(diagnostic);
-                }
+                })
+            {
+                out.push(diagnostic);
             }
         }
     }

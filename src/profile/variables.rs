@@ -8,7 +8,7 @@ use super::conform::describe;
 use super::diagnostic::{Diagnostic, listed, nearest};
 use super::service::{Variable, VariableType};
 use super::tree::Doc;
-use super::yaml::{Node, Value};
+use super::yaml::{Node, Value, approximate};
 use super::{Loaded, ProfileDocument};
 use crate::model::{HostName, ServiceName};
 
@@ -133,23 +133,23 @@ fn check_declaration(doc: &Doc, name: &str, variable: &Variable, place: &[&str],
     }
     let default: Vec<&str> = place.iter().copied().chain(["default"]).collect();
     if place.first() == Some(&"variables") {
-        if let Some(node) = doc.node(&default) {
-            if let Err(problem) = check_value(variable, node) {
-                out.push(doc.wrong_value(
-                    "variable-value",
-                    &default,
-                    format!("the default of `{name}` {problem}"),
-                ));
-            }
+        if let Some(node) = doc.node(&default)
+            && let Err(problem) = check_value(variable, node)
+        {
+            out.push(doc.wrong_value(
+                "variable-value",
+                &default,
+                format!("the default of `{name}` {problem}"),
+            ));
         }
-        if let (Some(min), Some(max)) = (variable.min, variable.max) {
-            if min > max {
-                out.push(doc.wrong_key(
-                    "variable-bounds",
-                    place,
-                    format!("`{name}` allows nothing: min {min} is above max {max}"),
-                ));
-            }
+        if let (Some(min), Some(max)) = (variable.min, variable.max)
+            && min > max
+        {
+            out.push(doc.wrong_key(
+                "variable-bounds",
+                place,
+                format!("`{name}` allows nothing: min {min} is above max {max}"),
+            ));
         }
     }
 }
@@ -181,9 +181,8 @@ pub fn check_value(variable: &Variable, node: &Node) -> Result<(), String> {
             wrong(&format!("text: put it in quotes, \"{text}\""))
         }
         (VariableType::String, _) => wrong("text"),
-        (VariableType::Integer, Value::Int(number, _)) => bounds(*number as f64),
+        (VariableType::Integer | VariableType::Number, Value::Int(number, _)) => bounds(approximate(*number)),
         (VariableType::Integer, _) => wrong("a whole number"),
-        (VariableType::Number, Value::Int(number, _)) => bounds(*number as f64),
         (VariableType::Number, Value::Float(number, _)) => bounds(*number),
         (VariableType::Number, _) => wrong("a number"),
         (VariableType::Boolean, Value::Bool(_)) => Ok(()),

@@ -344,8 +344,8 @@ impl Builder<'_> {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Open::List(items, ..)) => items.push(node),
-            Some(Open::Map(entries, waiting, ..)) => match waiting.take() {
-                Some(key) => {
+            Some(Open::Map(entries, waiting, ..)) => {
+                if let Some(key) = waiting.take() {
                     // An absent value has no place of its own: its key stands for it.
                     if node.value == Value::Null && node.span.length <= 1 {
                         node.span = key.span;
@@ -364,8 +364,7 @@ impl Builder<'_> {
                     } else {
                         entries.push((key, node));
                     }
-                }
-                None => {
+                } else {
                     let text = match node.value {
                         Value::String(text) | Value::Int(_, text) | Value::Float(_, text) => text,
                         Value::Bool(value) => value.to_string(),
@@ -381,7 +380,7 @@ impl Builder<'_> {
                     };
                     *waiting = Some(Key { text, span: node.span });
                 }
-            },
+            }
         }
         Ok(())
     }
@@ -390,6 +389,15 @@ impl Builder<'_> {
 fn size(node: &Node) -> usize {
     1 + node.items().iter().map(size).sum::<usize>()
         + node.entries().iter().map(|(_, n)| size(n)).sum::<usize>()
+}
+
+/// Returns a whole number as bounds are compared.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "bounds are far below 2^53, where doubles begin to skip whole numbers"
+)]
+pub fn approximate(number: i64) -> f64 {
+    number as f64
 }
 
 /// Reads a plain scalar by the core schema.
@@ -409,10 +417,11 @@ fn resolve(text: &str) -> Value {
     if let Some(number) = radix("0o", 8).or_else(|| radix("0x", 16)) {
         return Value::Int(number, text.to_owned());
     }
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        if let Ok(number) = text.parse() {
-            return Value::Int(number, text.to_owned());
-        }
+    if !digits.is_empty()
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(number) = text.parse()
+    {
+        return Value::Int(number, text.to_owned());
     }
     let numeric = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && digits.bytes().any(|b| b.is_ascii_digit())
@@ -470,7 +479,8 @@ mod tests {
         assert!(node.unwrap().get("b").unwrap().get("k").is_some());
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for i in 1..12 {
-            bomb.push_str(&format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", ")));
+            let aliases = vec![format!("*a{}", i - 1); 10].join(", ");
+            bomb.extend([format!("a{i}: &a{i} [{aliases}]\n")]);
         }
         let (node, errors) = read(&bomb);
         assert!(node.is_none());

@@ -114,10 +114,9 @@ fn end_of_tag(text: &str, from: usize, close: &str, comment: bool) -> usize {
     for i in from..bytes.len() {
         match quote {
             Some(q) if bytes[i] == q => quote = None,
-            Some(_) => {}
             None if !comment && matches!(bytes[i], b'"' | b'\'' | b'`') => quote = Some(bytes[i]),
             None if bytes[i..].starts_with(close.as_bytes()) => return i,
-            None => {}
+            Some(_) | None => {}
         }
     }
     bytes.len()
@@ -189,14 +188,11 @@ fn expression(text: &str, base: usize, found: &mut Vec<Use>) {
                 if let (true, Some(Token::Sign('.')), Some(Token::Word(second, end))) =
                     (starts, list.get(i + 1), list.get(i + 2))
                 {
-                    let guarded = match (list.get(i + 3), list.get(i + 4)) {
-                        (
-                            Some(Token::Word("is", _)),
-                            Some(Token::Word("defined" | "undefined" | "not", _)),
-                        ) => true,
-                        (Some(Token::Sign('|')), Some(Token::Word("default", _))) => true,
-                        _ => false,
-                    };
+                    let guarded = matches!(
+                        (list.get(i + 3), list.get(i + 4)),
+                        (Some(Token::Word("is", _)), Some(Token::Word("defined" | "undefined" | "not", _)))
+                            | (Some(Token::Sign('|')), Some(Token::Word("default", _)))
+                    );
                     found.push(Use {
                         what: Used::Field {
                             first: (*first).to_owned(),

@@ -93,26 +93,26 @@ pub(in crate::profile) fn required(
             (name, first.filter(|other| services.contains_key(*other) && *other != name).collect())
         })
         .collect();
-    if let Some(cycle) = find_cycle(&graph) {
-        if let Some(loaded) = cycle.first().and_then(|first| services.get(*first)) {
-            let path: Vec<String> = cycle.iter().map(|name| format!("`{name}`")).collect();
-            let first = cycle.first().map(ToString::to_string).unwrap_or_default();
-            let key = if loaded.service.requires.iter().any(|r| cycle.get(1) == Some(&r)) {
-                "requires"
-            } else {
-                "wants"
-            };
-            out.push(
-                loaded
-                    .doc
-                    .wrong_key(
-                        "cycle",
-                        &[key],
-                        format!("these services wait for each other: {} -> `{first}`", path.join(" -> ")),
-                    )
-                    .help("remove one from `requires` or `wants` (an arrow means: comes after)"),
-            );
-        }
+    if let Some(cycle) = find_cycle(&graph)
+        && let Some(loaded) = cycle.first().and_then(|first| services.get(*first))
+    {
+        let path: Vec<String> = cycle.iter().map(|name| format!("`{name}`")).collect();
+        let first = cycle.first().map(ToString::to_string).unwrap_or_default();
+        let key = if loaded.service.requires.iter().any(|r| cycle.get(1) == Some(&r)) {
+            "requires"
+        } else {
+            "wants"
+        };
+        out.push(
+            loaded
+                .doc
+                .wrong_key(
+                    "cycle",
+                    &[key],
+                    format!("these services wait for each other: {} -> `{first}`", path.join(" -> ")),
+                )
+                .help("remove one from `requires` or `wants` (an arrow means: comes after)"),
+        );
     }
     complete
 }
@@ -187,7 +187,7 @@ fn references(services: &BTreeMap<ServiceName, Loaded>, complete: bool, library:
     let units: BTreeSet<&str> = services
         .values()
         .flat_map(|l| l.service.containers.keys().chain(l.service.tasks.keys()))
-        .map(|n| n.as_str())
+        .map(crate::model::name::ContainerName::as_str)
         .collect();
     let proxies: BTreeSet<&str> =
         services.values().flat_map(|l| &l.service.proxy).map(|p| p.name.as_str()).collect();

@@ -21,7 +21,7 @@ pub(in crate::profile) fn check(
     out: Out<'_>,
 ) {
     release(doc, document, library, out);
-    hosts(doc, document, out);
+    hosts(doc, out);
     sets(doc, out);
     membership(doc, document, services, out);
     images(doc, document, library, out);
@@ -94,7 +94,7 @@ fn release(doc: &Doc, document: &ProfileDocument, library: &Library, out: Out<'_
     );
 }
 
-fn hosts(doc: &Doc, document: &ProfileDocument, out: Out<'_>) {
+fn hosts(doc: &Doc, out: Out<'_>) {
     if doc
         .node(&["hosts"])
         .is_some_and(|n| n.entries().is_empty() && matches!(n.value, crate::profile::yaml::Value::Map(_)))
@@ -107,17 +107,17 @@ fn hosts(doc: &Doc, document: &ProfileDocument, out: Out<'_>) {
     let mut addresses: BTreeMap<&str, &str> = BTreeMap::new();
     for name in doc.keys(&["hosts"]) {
         let text = |key: &str| doc.node(&["hosts", name, key]).and_then(Node::text);
-        if let Some(engine) = text("engine") {
-            if let Some(first) = engines.insert(engine, name) {
-                out.push(
-                    doc.wrong_value(
-                        "engine-twice",
-                        &["hosts", name, "engine"],
-                        format!("`{name}` and `{first}` are the same engine"),
-                    )
-                    .help("one engine is one host: remove one of them"),
-                );
-            }
+        if let Some(engine) = text("engine")
+            && let Some(first) = engines.insert(engine, name)
+        {
+            out.push(
+                doc.wrong_value(
+                    "engine-twice",
+                    &["hosts", name, "engine"],
+                    format!("`{name}` and `{first}` are the same engine"),
+                )
+                .help("one engine is one host: remove one of them"),
+            );
         }
         if let Some(address) = text("address") {
             if address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
@@ -137,33 +137,43 @@ fn hosts(doc: &Doc, document: &ProfileDocument, out: Out<'_>) {
                 ));
             }
         }
-        if let (Some(host), Some(engine)) =
-            (document.hosts.iter().find(|(n, _)| n.as_str() == name), text("engine"))
-        {
-            if host.1.tls.is_some() && !engine.starts_with("tcp://") {
-                out.push(
-                    doc.wrong_key(
-                        "useless-tls",
-                        &["hosts", name, "tls"],
-                        "`tls` is for `tcp://` engines only",
-                    )
+        let Some(engine) = text("engine") else { continue };
+        let certificates = doc.node(&["hosts", name, "tls"]).is_some();
+        if certificates && !engine.starts_with("tcp://") {
+            out.push(
+                doc.wrong_key("useless-tls", &["hosts", name, "tls"], "`tls` is for `tcp://` engines only")
                     .help("remove it"),
-                );
-            }
+            );
         }
-    }
-    if let Some(address) = doc.node(&["public", "address"]).and_then(Node::text) {
-        if address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_multicast() || ip.is_unspecified()) {
+        if !certificates && engine.strip_prefix("tcp://").is_some_and(|rest| !is_loopback(rest)) {
             out.push(
                 doc.wrong_value(
-                    "bad-address",
-                    &["public", "address"],
-                    format!("`{address}` is not an address that clients can use"),
+                    "engine-unprotected",
+                    &["hosts", name, "engine"],
+                    format!("`{name}` has no `tls`, and whoever reaches an engine is root there"),
                 )
-                .help("give the address that is in the URLs of the catalogue"),
+                .help("add `tls: FOLDER` (ca.pem, cert.pem, key.pem), or write tcp+plain:// if you mean it"),
             );
         }
     }
+    if let Some(address) = doc.node(&["public", "address"]).and_then(Node::text)
+        && address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_multicast() || ip.is_unspecified())
+    {
+        out.push(
+            doc.wrong_value(
+                "bad-address",
+                &["public", "address"],
+                format!("`{address}` is not an address that clients can use"),
+            )
+            .help("give the address that is in the URLs of the catalogue"),
+        );
+    }
+}
+
+fn is_loopback(host_and_port: &str) -> bool {
+    let host = host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn sets(doc: &Doc, out: Out<'_>) {
@@ -262,7 +272,7 @@ fn membership(doc: &Doc, document: &ProfileDocument, services: &BTreeMap<Service
     let known: Vec<&str> = services
         .values()
         .flat_map(|l| l.service.containers.keys().chain(l.service.tasks.keys()))
-        .map(|name| name.as_str())
+        .map(crate::model::name::ContainerName::as_str)
         .collect();
     let complete = doc
         .keys(&["sets"])
@@ -293,14 +303,14 @@ fn images(doc: &Doc, document: &ProfileDocument, library: &Library, out: Out<'_>
     let images = &document.images;
     let wrong =
         |path: &[&str], message: String, help: &str| doc.wrong_value("bad-format", path, message).help(help);
-    if let Some(registry) = &images.registry {
-        if registry.is_empty() || registry.contains("://") || registry.contains(['/', ' ']) {
-            out.push(wrong(
-                &["images", "registry"],
-                format!("`{registry}` is not HOST or HOST:PORT"),
-                "without https:// and path: registry.example.org:5000",
-            ));
-        }
+    if let Some(registry) = &images.registry
+        && (registry.is_empty() || registry.contains("://") || registry.contains(['/', ' ']))
+    {
+        out.push(wrong(
+            &["images", "registry"],
+            format!("`{registry}` is not HOST or HOST:PORT"),
+            "without https:// and path: registry.example.org:5000",
+        ));
     }
     let word = |text: &str, extra: &str| {
         !text.is_empty()

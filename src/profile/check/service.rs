@@ -102,7 +102,7 @@ pub(in crate::profile) fn check(loaded: &Loaded, library: &Library, out: Out<'_>
     unreferenced(service, library, &used_templates, out);
     accounts(loaded, out);
     for name in service.users.keys() {
-        if !(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') && !name.is_empty()) {
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
             out.push(doc.wrong_key(
                 "bad-name",
                 &["users", name],
@@ -395,7 +395,7 @@ fn environment(doc: &Doc, environment: &BTreeMap<String, String>, path: &[String
 fn unreferenced(service: &Service, library: &Library, used: &BTreeSet<String>, out: Out<'_>) {
     let prefix = format!("{TEMPLATES}{}/", service.service);
     for (name, file) in library.under(&prefix) {
-        if name != "service.yaml" && !name.ends_with(".md") && !used.contains(name) {
+        if name != "service.yaml" && name != "README.md" && !used.contains(name) {
             let text = String::from_utf8_lossy(&file.bytes);
             let source = Source::new(file.origin.clone(), text);
             out.push(
@@ -415,7 +415,7 @@ fn unreferenced(service: &Service, library: &Library, used: &BTreeSet<String>, o
 fn accounts(loaded: &Loaded, out: Out<'_>) {
     let Loaded { service, doc } = loaded;
     let secret = |name: &str, path: &[&str], out: &mut Vec<Diagnostic>| {
-        let names = || service.secrets.keys().map(|s| s.as_str());
+        let names = || service.secrets.keys().map(crate::model::name::SecretName::as_str);
         if !names().any(|known| known == name) && !TLS_SECRETS.contains(&name) {
             out.push(
                 doc.wrong_value("unknown-secret", path, format!("this service declares no secret `{name}`"))

@@ -374,3 +374,44 @@ fn format_error(format: &str, text: &str, at: &At<'_>) -> Option<(&'static str, 
 
 /// The formats that [`format_error`] knows besides names; a test compares them with the schemas.
 pub const FORMATS: [&str; 6] = ["absolute path", "engine address", "IP address", "uid:gid", "mode", "signal"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every pattern in a schema, with the format beside it.
+    fn patterns(schema: &Json, found: &mut Vec<(String, Option<String>)>) {
+        if let Some(Json::String(pattern)) = schema.get("pattern") {
+            let format = schema.get("x-format").and_then(Json::as_str).map(str::to_owned);
+            found.push((pattern.clone(), format));
+        }
+        match schema {
+            Json::Object(map) => map.values().for_each(|value| patterns(value, found)),
+            Json::Array(list) => list.iter().for_each(|value| patterns(value, found)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_pattern_must_have_a_format_that_is_checked() {
+        let mut found = Vec::new();
+        patterns(schema::profile(), &mut found);
+        patterns(schema::service(), &mut found);
+        assert!(found.len() > 10, "{found:?}");
+        for (pattern, format) in found {
+            let format = format.unwrap_or_else(|| panic!("{pattern} has no x-format: nothing checks it"));
+            assert!(
+                FORMATS.contains(&format.as_str()) || name::check_kind(&format, "a").is_some(),
+                "{format}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_map_of_names_must_say_which() {
+        for schema in [schema::profile(), schema::service()] {
+            let text = schema.to_string();
+            assert_eq!(text.matches("patternProperties").count(), text.matches("x-keys").count());
+        }
+    }
+}

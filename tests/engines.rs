@@ -28,11 +28,11 @@ fn a_profile_must_take_just_the_engines_that_can_be_reached() {
     ] {
         let certificates = if tls { "tls: certs, " } else { "" };
         let text = fixture::PROFILE
+            .replace("engine: \"unix:///var/run/docker.sock\"", "engine: \"unix:///other.sock\"")
             .replace(
                 "engine: \"tcp://10.0.0.2:2376\", tls: certs, ",
                 &format!("engine: \"{engine}\", {certificates}"),
-            )
-            .replace("engine: \"unix:///var/run/docker.sock\"", "engine: \"unix:///other.sock\"");
+            );
         let taken = profile::load("test.yaml", &text, &fixture::small());
         let usable = Endpoint::parse(engine, tls.then_some("certs"));
         assert_eq!(taken.is_ok(), usable.is_ok(), "{engine} with tls {tls}: {taken:?} {usable:?}");

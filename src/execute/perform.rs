@@ -21,6 +21,10 @@ use crate::store::ledger;
 
 /// Lines of a failed container's log that are shown without being asked.
 const TAIL: u64 = 20;
+/// How long an engine may be gone (it restarts, the network breaks) before that is a failure.
+const ABSENCE: Duration = Duration::from_secs(30);
+/// Time between two questions to an engine that is gone: nothing tells when it is back.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// What a check may take beyond its own deadline before the engine itself is suspected.
 const SLACK: Duration = Duration::from_secs(15);
 
@@ -120,9 +124,9 @@ impl<'a> Work<'a> {
                     (labels::VOLUME.to_owned(), short),
                 ]
                 .into();
-                Ok(again(|| engine.create_volume(volume, &labels)).await?)
+                Ok(again(engine, || engine.create_volume(volume, &labels)).await?)
             }
-            Action::RemoveVolume { volume } => Ok(again(|| engine.remove_volume(volume)).await?),
+            Action::RemoveVolume { volume } => Ok(again(engine, || engine.remove_volume(volume)).await?),
             Action::CreateContainer { name, spec } => {
                 let slot = slot.ok_or_else(|| fail(format!("{name} has no slot")))?;
                 let id = self.create(engine, name, slot, spec).await?;
@@ -139,22 +143,22 @@ impl<'a> Work<'a> {
                 let packed = archive::config(&spec.files, INIT_BINARY)
                     .map_err(|e| fail(format!("config of {slot}: {e}")))?;
                 let id = self.id(host, container).await?;
-                Ok(again(|| engine.upload(&id, packed.clone())).await?)
+                Ok(again(engine, || engine.upload(&id, packed.clone())).await?)
             }
             Action::StartContainer { container } => {
                 let id = self.id(host, container).await?;
-                Ok(again(|| engine.start(&id)).await?)
+                Ok(again(engine, || engine.start(&id)).await?)
             }
             Action::StopContainer { container, grace } => {
                 note(format!("up to {grace} s to end by itself"));
                 let id = self.id(host, container).await?;
-                Ok(again(|| engine.stop(&id, Duration::from_secs(u64::from(*grace)))).await?)
+                Ok(again(engine, || engine.stop(&id, Duration::from_secs(u64::from(*grace)))).await?)
             }
             Action::RemoveContainer { container } => match self.id(host, container).await {
-                Ok(id) => Ok(again(|| engine.remove(&id, true)).await?),
+                Ok(id) => Ok(again(engine, || engine.remove(&id, true)).await?),
                 // Only an id is missing: the container is gone, or was never made.
                 Err(_) => match engine.container(container.name()).await {
-                    Ok(there) => Ok(again(|| engine.remove(&there.id, true)).await?),
+                    Ok(there) => Ok(again(engine, || engine.remove(&there.id, true)).await?),
                     Err(error) if error.kind == EngineErrorKind::NotFound => Ok(()),
                     Err(error) => Err(error.into()),
                 },
@@ -215,18 +219,30 @@ impl<'a> Work<'a> {
             deployment: &self.plan.deployment,
             labels: labels.to_map(),
         };
-        match engine.create(&request).await {
-            Ok(id) => Ok(id),
-            // Whether it was made is unknown, or an answer was lost and the request came twice: the name tells, since names
-            // are never reused, and the label tells that it is this run's.
-            Err(error) if is_ambiguous(&error) || error.kind == EngineErrorKind::Conflict => {
-                let there = engine.container(name).await.map_err(|_| StepError::from(error.clone()))?;
-                let ours = there.slot_labels.as_ref().is_some_and(|l| l.run == self.run)
-                    && there.state == ContainerState::Created;
-                if ours { Ok(there.id) } else { Err(error.into()) }
-            }
-            Err(error) => Err(error.into()),
+        let error = match engine.create(&request).await {
+            Ok(id) => return Ok(id),
+            Err(error) => error,
+        };
+        // Whether it was made is unknown, or an answer was lost and the request came twice: the name tells, since names
+        // are never reused, and the label tells that it is this run's.
+        let lost = is_ambiguous(&error);
+        if (lost && is_back(engine).await) || error.kind == EngineErrorKind::Conflict {
+            return match engine.container(name).await {
+                Ok(there) if self.is_ours(&there) => Ok(there.id),
+                // The request never arrived.
+                Err(missing) if lost && missing.kind == EngineErrorKind::NotFound => {
+                    Ok(engine.create(&request).await?)
+                }
+                Ok(_) | Err(_) => Err(error.into()),
+            };
         }
+        Err(error.into())
+    }
+
+    /// Whether this run made a container, and nobody has started it.
+    fn is_ours(&self, there: &ObservedContainer) -> bool {
+        there.slot_labels.as_ref().is_some_and(|labels| labels.run == self.run)
+            && there.state == ContainerState::Created
     }
 
     /// Waits until a container passes its check; it dying, or the deadline, ends the wait.
@@ -238,55 +254,64 @@ impl<'a> Work<'a> {
         check: Option<&CheckSpec>,
     ) -> Result<(), StepError> {
         let Some(check) = check else {
-            let there = engine.container(&id.0).await?;
+            let there = again(engine, || engine.container(&id.0)).await?;
             return if there.state == ContainerState::Running {
                 Ok(())
             } else {
                 Err(self.dead(engine, &there, name).await)
             };
         };
-        let deadline = check.deadline;
-        let request = ExecRequest { command: check.argv(Some(deadline)), ..ExecRequest::default() };
-        let limit = Duration::from_secs(u64::from(deadline)) + SLACK;
-        let outcome = tokio::select! {
-            outcome = engine.exec(id, &request) => outcome,
-            ended = engine.wait(id) => {
-                let there = match ended {
-                    Ok(_) => engine.container(&id.0).await,
-                    Err(error) => Err(error),
-                };
-                return Err(match there {
-                    Ok(there) => self.dead(engine, &there, name).await,
-                    Err(error) => error.into(),
-                });
-            }
-            () = tokio::time::sleep(limit) => {
-                let tail = self.tail(engine, id).await;
-                return Err(fail(format!("{name}: its check did not end within {} s{tail}", limit.as_secs())));
-            }
-        };
-        match outcome {
-            Ok(outcome) if outcome.code == 0 => Ok(()),
-            Ok(outcome) => {
-                let there = engine.container(&id.0).await?;
-                if there.state != ContainerState::Running || there.restart_count > 0 {
+        let limit = Duration::from_secs(u64::from(check.deadline)) + SLACK;
+        let ends = tokio::time::Instant::now() + limit;
+        loop {
+            let left = ends.saturating_duration_since(tokio::time::Instant::now());
+            // A check that begins again (the engine was away) gets what is left of the deadline.
+            let seconds = u32::try_from(left.saturating_sub(SLACK).as_secs()).unwrap_or(check.deadline);
+            let command = check.argv(Some(seconds.clamp(1, check.deadline.max(1))));
+            let request = ExecRequest { command, ..ExecRequest::default() };
+            let outcome = tokio::select! {
+                // In this order, so that the same run makes the same calls.
+                biased;
+                outcome = engine.exec(id, &request) => outcome.map(Some),
+                ended = engine.wait(id) => ended.map(|_| None),
+                () = tokio::time::sleep(left) => {
+                    let tail = self.tail(engine, id).await;
+                    return Err(fail(format!("{name}: its check did not end within {} s{tail}", limit.as_secs())));
+                }
+            };
+            let error = match outcome {
+                Ok(Some(outcome)) if outcome.code == 0 => return Ok(()),
+                Ok(Some(outcome)) => {
+                    let there = again(engine, || engine.container(&id.0)).await?;
+                    if has_died(&there) {
+                        return Err(self.dead(engine, &there, name).await);
+                    }
+                    let said = [outcome.stdout, outcome.stderr].concat();
+                    let said =
+                        self.environment.redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();
+                    let tail = self.tail(engine, id).await;
+                    return Err(fail(format!(
+                        "{name} was not healthy within {} s; its last check said:\n  {said}{tail}",
+                        check.deadline
+                    )));
+                }
+                Ok(None) => {
+                    let there = again(engine, || engine.container(&id.0)).await?;
                     return Err(self.dead(engine, &there, name).await);
                 }
-                let said = [outcome.stdout, outcome.stderr].concat();
-                let said =
-                    self.environment.redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();
-                let tail = self.tail(engine, id).await;
-                Err(fail(format!(
-                    "{name} was not healthy within {deadline} s; its last check said:\n  {said}{tail}"
-                )))
+                Err(error) => error,
+            };
+            // An exec into a container that has just died is refused: the container tells why. An engine that was away
+            // tells whether there is still something to wait for.
+            let lost = is_ambiguous(&error);
+            if lost && !is_back(engine).await {
+                return Err(error.into());
             }
-            // An exec into a container that has just died is refused: the container tells why.
-            Err(error) => match engine.container(&id.0).await {
-                Ok(there) if there.state != ContainerState::Running || there.restart_count > 0 => {
-                    Err(self.dead(engine, &there, name).await)
-                }
-                Ok(_) | Err(_) => Err(error.into()),
-            },
+            match engine.container(&id.0).await {
+                Ok(there) if has_died(&there) => return Err(self.dead(engine, &there, name).await),
+                Ok(_) if lost => {}
+                Ok(_) | Err(_) => return Err(error.into()),
+            }
         }
     }
 
@@ -300,13 +325,13 @@ impl<'a> Work<'a> {
         accept: ExitRule,
     ) -> Result<(), StepError> {
         let limit = Duration::from_secs(u64::from(deadline));
-        let Ok(ended) = tokio::time::timeout(limit, engine.wait(id)).await else {
+        let Ok(ended) = tokio::time::timeout(limit, again(engine, || engine.wait(id))).await else {
             let tail = self.tail(engine, id).await;
             return Err(fail(format!("{name} did not end within {deadline} s{tail}")));
         };
         ended?;
         // The wait's own code is that of the process; a container that never started has one too. Its state has both.
-        let there = engine.container(&id.0).await?;
+        let there = again(engine, || engine.container(&id.0)).await?;
         match accept {
             ExitRule::Any => Ok(()),
             ExitRule::Success if there.exit_code == Some(0) && there.error.is_none() => Ok(()),
@@ -352,19 +377,34 @@ pub(super) fn fail(message: String) -> StepError {
     StepError { message }
 }
 
+/// Whether a container that should serve has ended, or came back by its restart policy.
+fn has_died(there: &ObservedContainer) -> bool {
+    there.state != ContainerState::Running || there.restart_count > 0
+}
+
 /// Whether a request may have been carried out although no answer came.
 fn is_ambiguous(error: &EngineError) -> bool {
     matches!(error.kind, EngineErrorKind::Unreachable | EngineErrorKind::Timeout)
 }
 
-/// Makes an idempotent call once more when its answer was lost: doing it twice is doing it once.
-async fn again<T, F, Fut>(call: F) -> EngineResult<T>
+/// Makes an idempotent call again when its answer was lost, once the engine is back: doing it twice is doing it once.
+async fn again<T, F, Fut>(engine: &dyn Engine, call: F) -> EngineResult<T>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = EngineResult<T>>,
 {
     match call().await {
-        Err(error) if is_ambiguous(&error) => call().await,
+        Err(error) if is_ambiguous(&error) && is_back(engine).await => call().await,
         other => other,
     }
+}
+
+/// Waits until an engine answers again; false when it stays away.
+async fn is_back(engine: &dyn Engine) -> bool {
+    let asking = async {
+        while engine.ping(ASK_AGAIN * 8).await.is_err() {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(ABSENCE, asking).await.is_ok()
 }

@@ -19,7 +19,7 @@ use crate::journal::entry::JOURNAL_VERSION;
 use crate::journal::record::RECORD_VERSION;
 use crate::journal::{Event as JournalEvent, GenerationRecord, RecordOutcome, SlotRecord};
 use crate::model::{Desired, HostName, RunId, SetName};
-use crate::plan::{Action, Change, Mark, Plan, Step, StepId};
+use crate::plan::{Action, Change, Mark, Plan, Purpose, Step, StepId};
 use crate::report::Event;
 use crate::report::event::Outcome as EventOutcome;
 use crate::store::journal_file::Journal;
@@ -143,12 +143,18 @@ impl Walk<'_, '_> {
         if wrong {
             let touched: Vec<SetName> =
                 unfinished.iter().filter(|set| self.touched(set, &progress)).cloned().collect();
-            if !touched.is_empty() {
+            if touched.is_empty() {
+                // Every set that was touched is new: nothing was undone, only cleaning up failed.
+                broken = progress.failed_sets.iter().any(|set| !unfinished.contains(set));
+            } else if self.returns() {
                 reporter.on(Event::Phase { title: "returning to what was".to_owned(), total: None });
                 let (undone, more) = unwind(self.work, self.journal, &touched).await?;
                 broken = !more.is_empty();
                 sets.extend(undone);
                 failures.extend(more);
+            } else {
+                broken = true;
+                sets.extend(touched.into_iter().map(|set| (set, SetOutcome::Broken)));
             }
         }
         let outcome = match (wrong, broken, interrupted) {
@@ -280,6 +286,14 @@ impl Walk<'_, '_> {
         sets
     }
 
+    /// Whether a failure is taken back. What is destroyed is gone, and what has started may as well go on.
+    fn returns(&self) -> bool {
+        match self.work.plan.purpose {
+            Purpose::Deploy | Purpose::Stop => true,
+            Purpose::Start | Purpose::Destroy { .. } => false,
+        }
+    }
+
     /// Returns whether any call was made for a set.
     fn touched(&self, set: &SetName, progress: &Progress) -> bool {
         self.work.plan.steps.iter().any(|step| {
@@ -356,9 +370,13 @@ impl Walk<'_, '_> {
             Outcome::Failed => RecordOutcome::Failed,
             Outcome::Interrupted => RecordOutcome::Interrupted,
         };
-        if outcome == Outcome::Done {
-            record.identity = Some(crate::plan::fingerprint::identity(&self.work.desired.identity));
-        } else {
+        // Only a step that was carried out has told Keystone anything; before it, what was told earlier still holds.
+        let told = self.work.plan.steps.iter().find_map(|step| match &step.action {
+            Action::Register { identity } if progress.done.contains(&step.id) => Some(identity.clone()),
+            _ => None,
+        });
+        record.identity = told.or_else(|| self.work.plan.registered.clone());
+        if outcome != Outcome::Done {
             // What was not carried out is not what is there.
             record.slots.retain(|_, slot| slot.change == Change::Keep.as_str());
         }

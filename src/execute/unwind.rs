@@ -26,10 +26,14 @@ pub(super) async fn unwind(
     // What was made goes first, everywhere: a successor may hold the port that its predecessor needs.
     for slot in slots_of(work.plan, sets).rev() {
         let mut actions = Vec::new();
-        if let Some(successor) = slot.successor.as_ref().filter(|_| slot.discard) {
+        let returns = slot.fallback.as_ref().is_some_and(|fallback| fallback.restart);
+        if let Some(successor) = slot.successor.as_ref().filter(|_| slot.discard || returns) {
             let grace = work.desired.containers.get(&slot.slot).map_or(10, |spec| spec.stop.grace);
             actions.push(Action::StopContainer { container: successor.clone(), grace });
-            actions.push(Action::RemoveContainer { container: successor.clone() });
+            // A kept older one was there before this run: it stops again, and stays.
+            if slot.discard {
+                actions.push(Action::RemoveContainer { container: successor.clone() });
+            }
         }
         run(work, journal, slot, &actions, &mut outcomes, &mut failures).await?;
     }
@@ -91,7 +95,7 @@ async fn one(work: &Work<'_>, slot: &SlotPlan, action: &Action) -> Result<(), St
     if let Some(target) = action.target() {
         match engine.container(target.id().map_or(target.name(), |id| id.0.as_str())).await {
             Ok(there) => {
-                if matches!(action, Action::StopContainer { .. }) && there.state != ContainerState::Running {
+                if matches!(action, Action::StopContainer { .. }) && !lives(there.state) {
                     return Ok(());
                 }
             }
@@ -106,4 +110,9 @@ async fn one(work: &Work<'_>, slot: &SlotPlan, action: &Action) -> Result<(), St
         }
     }
     work.act(engine.as_ref(), host, Some(&slot.slot), action, &|_| {}).await
+}
+
+/// Whether a stop has anything to do: one that dies and comes back by its policy must be stopped too.
+fn lives(state: ContainerState) -> bool {
+    matches!(state, ContainerState::Running | ContainerState::Restarting | ContainerState::Paused)
 }

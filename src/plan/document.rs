@@ -162,6 +162,9 @@ pub struct Plan {
     pub selection: Selection,
     /// Digest of everything that should be, the config files included.
     pub desired: String,
+    /// Digest of what Keystone was told before; it stays true when this plan does not tell it anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered: Option<String>,
     /// Digest of what the hosts had in the slots and volumes that this plan touches.
     pub observed: String,
     /// Hosts, by name.

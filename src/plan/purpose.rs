@@ -153,6 +153,7 @@ fn finish(
         observed_at: observed.taken_at.clone(),
         selection: options.selection.clone(),
         desired: String::new(),
+        registered: observed.ledger.as_ref().and_then(|ledger| ledger.identity.clone()),
         observed: seen,
         hosts: observed.hosts.keys().cloned().collect(),
         slots,

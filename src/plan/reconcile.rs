@@ -82,6 +82,7 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         observed_at: observed.taken_at.clone(),
         selection: options.selection.clone(),
         desired: fingerprint::desired(desired),
+        registered: observed.ledger.as_ref().and_then(|ledger| ledger.identity.clone()),
         observed: observed_digest,
         hosts: observed.hosts.keys().cloned().collect(),
         hazards: hazards(&scene, &work).into_iter().collect(),

@@ -5,5 +5,6 @@
 
 #[path = "../support/deployment.rs"]
 mod deployment;
+mod honesty;
 mod matrix;
 mod world;

@@ -40,6 +40,7 @@ pub struct World {
 
 /// How a run ended for whoever watches.
 #[derive(Debug)]
+#[expect(dead_code, reason = "the reason is read in the message of a failed assertion")]
 pub enum Ended {
     Killed,
     Observing(String),
@@ -108,8 +109,8 @@ impl World {
         mastic::observe::observe(&self.engines(), &what.deployment).await.map_err(|e| e.to_string())
     }
 
-    fn plan(goal: &Goal, found: &Observed) -> Plan {
-        let options = Options { accept: Accept::Everything, ..Options::default() };
+    fn plan(goal: &Goal, found: &Observed, options: &Options) -> Plan {
+        let options = Options { accept: Accept::Everything, ..options.clone() };
         let (plan, what) = match goal {
             Goal::Deploy(what) => (reconcile(what, found, &options), what),
             Goal::Destroy(what) => (destroy(found, what.release.clone(), &Volumes::Keep, &options), what),
@@ -123,6 +124,11 @@ impl World {
 
     /// One deployer: observes, plans, carries out. It may be killed at any moment.
     pub async fn go(&self, goal: &Goal) -> Ended {
+        self.go_with(goal, &Options::default()).await
+    }
+
+    /// The same, for a part.
+    pub async fn go_with(&self, goal: &Goal, options: &Options) -> Ended {
         let what = match goal {
             Goal::Deploy(what) | Goal::Destroy(what) => what,
         };
@@ -131,7 +137,7 @@ impl World {
                 Ok(found) => found,
                 Err(reason) => return Ended::Observing(reason),
             };
-            let plan = Self::plan(goal, &found);
+            let plan = Self::plan(goal, &found, options);
             if plan.is_empty() {
                 return Ended::Empty;
             }
@@ -152,7 +158,7 @@ impl World {
             () = self.faults.killed() => Ended::Killed,
             ended = work => ended,
             // Nothing here takes long: a run that hangs is a finding, not a slow machine.
-            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the run hangs"),
+            () = tokio::time::sleep(Duration::from_mins(2)) => panic!("the run hangs"),
         }
     }
 

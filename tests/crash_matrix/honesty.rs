@@ -1,0 +1,110 @@
+//! What a run says of itself, and what it writes into the history, must be what happened.
+
+use mastic::engine::EngineErrorKind;
+use mastic::engine::sim::{Behaviour, Fault, When};
+use mastic::execute::{Outcome, SetOutcome};
+use mastic::plan::Options;
+
+use crate::world::{Counting, Ended, Goal, World};
+
+fn ran(ended: Ended) -> mastic::execute::RunReport {
+    match ended {
+        Ended::Ran(report) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_deploy_of_another_set_must_not_claim_that_keystone_was_told() {
+    let world = World::new(Counting::Changes);
+    let what = world.cloud("2026.1", "a");
+    let mut options = Options::default();
+    options.selection.sets.insert("database".parse().unwrap());
+    let report = ran(world.go_with(&Goal::Deploy(Box::new(what.clone())), &options).await);
+    assert_eq!(report.outcome, Outcome::Done, "{:?}", report.failures);
+    let found = world.observe(&what).await.unwrap();
+    assert_eq!(found.ledger.unwrap().identity, None);
+}
+
+#[tokio::test]
+async fn a_failed_change_must_not_forget_what_keystone_was_told() {
+    let world = World::new(Counting::Changes);
+    let old = world.cloud("2025.2", "a");
+    world.deployed(&old).await;
+    let before = world.observe(&old).await.unwrap().ledger.unwrap().identity;
+    assert!(before.is_some());
+    world.engine.behave("aio-keystone-api-2", Behaviour::crashes(1, &["no"]));
+    let new = world.cloud("2026.1", "a");
+    assert_eq!(ran(world.go(&Goal::Deploy(Box::new(new))).await).outcome, Outcome::Undone);
+    assert_eq!(world.observe(&old).await.unwrap().ledger.unwrap().identity, before);
+    // Nothing of the old left, and nothing of the new stayed: going back is no work at all.
+    assert!(matches!(world.go(&Goal::Deploy(Box::new(old))).await, Ended::Empty));
+}
+
+#[tokio::test]
+async fn a_destroy_that_fails_must_not_say_that_it_was_undone() {
+    let world = World::new(Counting::Changes);
+    let what = world.cloud("2026.1", "a");
+    world.deployed(&what).await;
+    let when = When::Matching { operation: "remove".to_owned(), subject: "mariadb-1".to_owned() };
+    world.faults.add(when, Fault::Error(EngineErrorKind::Failed), 1);
+    let report = ran(world.go(&Goal::Destroy(Box::new(what))).await);
+    assert_eq!(report.outcome, Outcome::Failed, "{:?}", report.sets);
+    assert_eq!(report.sets[&"database".parse().unwrap()], SetOutcome::Broken);
+}
+
+#[tokio::test]
+async fn what_cannot_be_cleaned_up_after_a_set_is_new_must_not_be_called_undone() {
+    let world = World::new(Counting::Changes);
+    let old = world.cloud("2025.2", "a");
+    world.deployed(&old).await;
+    let when = When::Matching { operation: "remove".to_owned(), subject: "keystone-api-1".to_owned() };
+    world.faults.add(when, Fault::Error(EngineErrorKind::Failed), 1);
+    let new = world.cloud("2026.1", "a");
+    let report = ran(world.go(&Goal::Deploy(Box::new(new.clone()))).await);
+    assert_eq!(report.outcome, Outcome::Failed, "{:?}", report.sets);
+    assert_eq!(report.sets[&"api".parse().unwrap()], SetOutcome::New);
+    assert_eq!(world.serving(&new).await, World::services(&new));
+}
+
+#[tokio::test]
+async fn a_create_whose_request_was_lost_must_be_made_again_and_fail_nothing() {
+    for fault in [Fault::Before, Fault::After, Fault::Timeout, Fault::Repeat] {
+        let world = World::new(Counting::Changes);
+        let what = world.cloud("2026.1", "a");
+        world.faults.on("create", "keystone-api", fault);
+        let report = ran(world.go(&Goal::Deploy(Box::new(what.clone()))).await);
+        assert_eq!(report.outcome, Outcome::Done, "{fault:?}: {:?}", report.failures);
+        world.exactly(&what, &format!("{fault:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_while_health_is_awaited_must_be_asked_again() {
+    for operation in ["exec", "wait"] {
+        let world = World::new(Counting::Changes);
+        let what = world.cloud("2026.1", "a");
+        world.faults.on(operation, "keystone-", Fault::Before);
+        let report = ran(world.go(&Goal::Deploy(Box::new(what.clone()))).await);
+        assert_eq!(report.outcome, Outcome::Done, "{operation}: {:?}", report.failures);
+    }
+}
+
+#[tokio::test]
+async fn going_back_to_a_kept_container_that_fails_must_leave_only_the_newer_one_running() {
+    let world = World::new(Counting::Changes);
+    let old = world.cloud("2025.2", "a");
+    world.deployed(&old).await;
+    let new = world.cloud("2026.1", "a");
+    // Killed once the new one serves and before the old one goes: the old one is kept, stopped.
+    world.faults.on("remove", "keystone-api-1", Fault::KillBefore);
+    assert!(matches!(world.go(&Goal::Deploy(Box::new(new.clone()))).await, Ended::Killed));
+    world.faults.clear();
+    world.faults.revive();
+    world.engine.behave("aio-keystone-api-1", Behaviour::crashes(1, &["gone bad"]));
+    let report = ran(world.go(&Goal::Deploy(Box::new(old.clone()))).await);
+    assert_eq!(report.outcome, Outcome::Undone, "{:?}", report.failures);
+    // `serving` itself refuses two that run in one slot.
+    let api = "api".parse().unwrap();
+    assert_eq!(world.serving(&new).await[&api]["keystone-api"], World::services(&new)[&api]["keystone-api"]);
+}

@@ -27,17 +27,27 @@ pub async fn bootstrap(context: &Context, options: &bootstrap::Options) -> Resul
 
 /// `mastic bootstrap`
 pub async fn bootstrap_command(context: &Context, args: &BootstrapArgs) -> Result<Exit> {
-    let report = bootstrap(context, &bootstrap::Options { check_only: args.check }).await?;
+    let report =
+        bootstrap(context, &bootstrap::Options { check_only: args.check, ..Default::default() }).await?;
     if context.global.json {
         context.printer.data(&serde_json::to_string_pretty(&report)?);
     } else {
-        let rows: Vec<Vec<String>> =
-            report.steps.iter().map(|s| vec![s.outcome.to_owned(), s.what.clone(), s.why.clone()]).collect();
+        let rows: Vec<Vec<String>> = report
+            .steps
+            .iter()
+            .map(|s| vec![s.done.as_str().to_owned(), s.what.clone(), s.why.clone()])
+            .collect();
         context.printer.data(&table(&rows));
         context.printer.say(&format!("engine: {}", report.engine.as_deref().unwrap_or("none answers")));
     }
-    let needed = report.steps.iter().any(|s| s.outcome == "needed");
-    Ok(if needed { Exit::Changes } else { Exit::Done })
+    let any = |done| report.steps.iter().any(|step| step.done == done);
+    Ok(if any(bootstrap::Done::Failed) {
+        Exit::Error
+    } else if any(bootstrap::Done::Needed) {
+        Exit::Changes
+    } else {
+        Exit::Done
+    })
 }
 
 /// `mastic build`

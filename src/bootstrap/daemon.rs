@@ -300,7 +300,7 @@ mod tests {
         assert!(tail(&log, 0).contains("cannot be read"));
         fs_err::write(&log, "old\n").unwrap();
         assert_eq!(tail(&log, 4), "(it printed nothing)");
-        let new: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        let new = (0..50).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
         fs_err::write(&log, format!("old\n{new}")).unwrap();
         let shown = tail(&log, 4);
         assert_eq!((shown.lines().count(), shown.lines().last()), (LAST, Some("line 49")));

@@ -128,7 +128,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut child = tokio::process::Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
         let socket = dir.path().join("engine.sock");
-        let found = wait(&socket, Watched::Child(&mut child), Duration::from_secs(60)).await;
+        let found = wait(&socket, Watched::Child(&mut child), Duration::from_mins(1)).await;
         assert!(matches!(found, Readiness::Ended(Some(status)) if status.code() == Some(3)), "{found:?}");
     }
 

@@ -61,6 +61,17 @@ pub enum SecretsError {
         /// Whose.
         name: String,
     },
+    /// It could not be carried into every place where secrets go.
+    #[error(
+        "{}: the value of `{name}` has characters that are special on its way (in a URL, SQL or an INI file): use \
+         letters, digits and -_.~+=/", path.display()
+    )]
+    Characters {
+        /// Which file.
+        path: PathBuf,
+        /// Whose.
+        name: String,
+    },
     /// The system's random source failed.
     #[error("no random numbers from the system: {0}")]
     Random(String),
@@ -225,6 +236,9 @@ fn parse(path: &Path, bytes: &[u8]) -> SecretsResult<Secrets> {
             .map_err(|source| SecretsError::Name { path: path.to_owned(), source })?;
         match value {
             serde_yaml::Value::String(value) if !value.is_empty() => {
+                if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+=/".contains(&byte)) {
+                    return Err(SecretsError::Characters { path: path.to_owned(), name: key });
+                }
                 secrets.values.insert(name, Secret::new(value));
             }
             _ => return Err(SecretsError::Value { path: path.to_owned(), name: key }),

@@ -59,7 +59,7 @@ fn the_second_run_must_generate_nothing_and_touch_nothing() {
 fn what_an_operator_wrote_must_stay_byte_for_byte() {
     let dir = tempfile::tempdir().unwrap();
     let file = path(dir.path());
-    let mine = "# mine\nadmin: \"it's \\\"quoted\\\"\"   # keep\nunused: 'x'";
+    let mine = "# mine\nadmin: \"my-own_one\"   # keep\nunused: 'x'";
     files::write_atomic(&file, mine.as_bytes(), files::PRIVATE).unwrap();
     let ensured = ensure(
         dir.path(),
@@ -67,7 +67,7 @@ fn what_an_operator_wrote_must_stay_byte_for_byte() {
     )
     .unwrap();
     assert_eq!(ensured.generated, [name("new")]);
-    assert_eq!(ensured.secrets.get(&name("admin")).unwrap().expose(), "it's \"quoted\"");
+    assert_eq!(ensured.secrets.get(&name("admin")).unwrap().expose(), "my-own_one");
     let text = std::fs::read_to_string(&file).unwrap();
     let value = ensured.secrets.get(&name("new")).unwrap().expose().to_owned();
     assert_eq!(text, format!("{mine}\nnew: '{value}'\n"));
@@ -89,6 +89,8 @@ fn a_broken_file_must_be_refused_by_line_or_name_without_a_value_in_the_message(
         ("a: hunter2\na: hunter2\n", "is not a mapping of names to texts"),
         ("a: 12345\n", "the value of `a` must be a non-empty text (quote numbers)"),
         ("a: ''\n", "the value of `a` must be a non-empty text"),
+        ("a: hunter2'; DROP\n", "the value of `a` has characters that are special"),
+        ("a: hunter2$x\n", "the value of `a` has characters that are special"),
         ("Bad Name: hunter2\n", "secret name `Bad Name` must begin with a lower-case letter"),
         // Lines behind these would not belong to the mapping.
         ("{a: hunter2}\n", "is not a mapping of names to texts (line 2)"),

@@ -8,13 +8,40 @@ a file that only Keystone's user can read: a command line or an environment coul
 import os
 import sys
 
+import sqlalchemy
+
 from keystone.cmd import bootstrap
+from keystone.common import sql
 from keystone.common.sql import upgrades
+import keystone.conf
 import keystone.server
 
 
+def never_served(engine):
+    """The administrator is made last: without any user nobody has ever used this database."""
+    if "user" not in sqlalchemy.inspect(engine).get_table_names():
+        return True
+    with engine.connect() as connection:
+        return connection.scalar(sqlalchemy.text("SELECT COUNT(*) FROM `user`")) == 0
+
+
+def clear(engine):
+    """MariaDB cannot take a half-made schema back, nor can the migrations go on from within one: begin anew."""
+    tables = sqlalchemy.inspect(engine).get_table_names()
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("SET FOREIGN_KEY_CHECKS = 0"))
+        for table in tables:
+            connection.execute(sqlalchemy.text(f"DROP TABLE `{table}`"))
+        connection.execute(sqlalchemy.text("SET FOREIGN_KEY_CHECKS = 1"))
+
+
 def expand():
-    if upgrades.get_db_version() is None:
+    with sql.session_for_read() as session:
+        engine = session.get_bind()
+    if never_served(engine):
+        clear(engine)
+        # What a killed run left in the cache is of a database that is no more.
+        keystone.conf.CONF.set_override("enabled", False, group="cache")
         # Nothing serves from it yet, so that nobody needs what a contraction drops.
         upgrades.offline_sync_database_to_version()
     else:

@@ -98,6 +98,20 @@ async fn an_empty_keystone_must_be_given_everything_and_a_full_one_nothing() {
 }
 
 #[tokio::test]
+async fn a_run_must_learn_what_was_changed_and_why_it_failed() {
+    let (fake, state, mut spec) = scene();
+    let registrar: std::sync::Arc<dyn crate::execute::Registrar> =
+        std::sync::Arc::new(Registrar::new(state.path()));
+    let changed = registrar.register(&spec).await.unwrap();
+    assert_eq!(changed.first().map(String::as_str), Some("create region RegionOne"));
+    assert!(registrar.register(&spec).await.unwrap().is_empty());
+    fake.world().tokens.clear();
+    spec.access.as_mut().unwrap().password = Secret::new("hunter2hunter2");
+    let error = registrar.register(&spec).await.unwrap_err();
+    assert!(error.contains("password was refused") && !error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
 async fn only_what_differs_must_be_sent() {
     let (fake, state, spec) = scene();
     register(state.path(), &spec).await;

@@ -238,7 +238,8 @@ async fn make(
         dockerfile: "Dockerfile".to_owned(),
         args: input.args.clone(),
         labels,
-        network: None,
+        // The host reaches its own mirrors; the engine's bridge may be switched off, or have no way out.
+        network: Some("host".to_owned()),
         no_cache,
     };
     let mut attempt = 1;

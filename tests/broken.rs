@@ -179,7 +179,7 @@ fn mutations(text: &str, seed: u64) -> Vec<Mutation> {
     add("a list".to_owned(), "- a\n- b\n".to_owned(), Expect::Broken);
     add("a word".to_owned(), "word\n".to_owned(), Expect::Broken);
     add("a tag".to_owned(), text.replacen("deployment: ", "deployment: !!binary ", 1), Expect::Broken);
-    add("a merge key".to_owned(), format!("{text}<<: {{region: x}}\n"), Expect::Broken);
+    add("a merge key of no mapping".to_owned(), format!("{text}<<: x\n"), Expect::Broken);
     add("Windows line ends".to_owned(), text.replace('\n', "\r\n"), Expect::Unknown);
     add("a byte order mark".to_owned(), format!("\u{feff}{text}"), Expect::Unknown);
     all

@@ -157,6 +157,15 @@ fn rendering_must_show_no_secret_and_leave_no_secrets_file() {
 }
 
 #[test]
+fn rendering_before_there_are_secrets_must_mask_the_made_up_ones_too() {
+    let dir = folder();
+    assert_eq!(mastic(dir.path(), &["init"]).status.code(), Some(0));
+    let rendered = text(&mastic(dir.path(), &["render", "keystone-api"]).stdout);
+    assert!(rendered.contains("connection = mysql+pymysql://keystone:********@"), "{rendered}");
+    assert!(!dir.path().join("state/secrets.yaml").exists(), "looking made secrets");
+}
+
+#[test]
 fn explain_must_say_value_and_origin_and_know_the_nearest_key() {
     let dir = folder();
     assert_eq!(mastic(dir.path(), &["init"]).status.code(), Some(0));

@@ -307,15 +307,6 @@ fn what_is_not_there_yet_must_be_said_where_it_is_needed() {
 }
 
 #[test]
-fn secrets_must_be_masked_where_files_are_shown() {
-    let (profile, _, desired) = small();
-    let shown = profile.mask(&format!("a {} b", "placeholder-for-api_password"), &desired);
-    assert_eq!(shown, "a ******** b");
-    let one = Secret::new("abcd");
-    assert_eq!(mastic::template::mask("x abcd", [&one]), "x ********");
-}
-
-#[test]
 fn the_order_of_the_document_must_not_matter() {
     let (_, library, desired) = small();
     let text = fixture::PROFILE.replace(

@@ -210,8 +210,18 @@ impl Context {
         images: BTreeMap<ImageName, PinnedImage>,
         make: Make,
     ) -> Result<Desired> {
+        self.resolve_with(loaded, images, self.secrets(loaded, make)?)
+    }
+
+    /// Resolves the profile with these images and secrets.
+    pub fn resolve_with(
+        &self,
+        loaded: &Loaded,
+        images: BTreeMap<ImageName, PinnedImage>,
+        secrets: BTreeMap<SecretName, Secret>,
+    ) -> Result<Desired> {
         let inputs = profile::Inputs {
-            secrets: self.secrets(loaded, make)?,
+            secrets,
             images,
             init_digest: crate::build::INIT_DIGEST.to_owned(),
             ..profile::Inputs::default()

@@ -1,7 +1,7 @@
 //! The words for kinds of mistakes. They are stable: scripts may look at them.
 
 /// Every code with what it means. `docs/reference/diagnostics.md` is made from it; tests compare it with the sources.
-pub const CODES: [(&str, &str); 73] = [
+pub const CODES: [(&str, &str); 74] = [
     ("address-twice", "Two hosts have one address."),
     ("bad-address", "An address that nobody can be reached at."),
     ("bad-device", "A device that is not below /dev/."),
@@ -24,6 +24,7 @@ pub const CODES: [(&str, &str); 73] = [
     ("invalid", "A document that its type refuses though its schema allows it: please report it."),
     ("key-type", "A key that is a list or a mapping."),
     ("listed-twice", "A service or host that a set lists twice."),
+    ("merge", "A merge key `<<` before something that is no mapping."),
     ("missing-image", "An image that is not built yet."),
     ("missing-key", "A key that must be there."),
     ("missing-secret", "A secret that is not made yet."),
@@ -63,6 +64,7 @@ pub const CODES: [(&str, &str); 73] = [
     ("unknown-image", "An image that the library does not have."),
     ("unknown-key", "A key that is not known here."),
     ("unknown-name", "A template asks a built-in value for something it does not have."),
+    ("unknown-piece", "An `include` of a file that is not under `templates/shared/`."),
     ("unknown-port", "A port that no service declares."),
     ("unknown-proxy", "A proxy entry that no service declares."),
     ("unknown-release", "A series that Mastic does not have."),

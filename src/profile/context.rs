@@ -205,6 +205,7 @@ impl Shared {
             hosts_of_service: self.hosts_of_service.clone(),
             hosts_of_container: self.hosts_of_container.clone(),
             services: profile.services.keys().map(ToString::to_string).collect(),
+            ..Functions::default()
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::sync::Arc;
+
 use super::check::service::owner;
 use super::container::{File, Merge};
 use super::context::Shared;
@@ -68,6 +70,12 @@ pub(super) fn render(
     done
 }
 
+/// Returns the source of a piece that templates include.
+pub(super) fn piece_source(library: &Library, piece: Option<&str>) -> Option<Arc<Source>> {
+    let file = library.get(&format!("{TEMPLATES}{}", piece?))?;
+    Some(Source::new(file.origin.clone(), String::from_utf8_lossy(&file.bytes)))
+}
+
 /// Returns text, origin and whether a secret is in it.
 fn content(
     room: &Room<'_>,
@@ -98,17 +106,19 @@ fn content(
         return Some((last.text.clone(), last.origin.clone(), false));
     }
     let text = std::str::from_utf8(&found.bytes).ok()?;
-    let functions = room.shared.functions(room.profile, service, room.inputs);
+    let mut functions = room.shared.functions(room.profile, service, room.inputs);
+    functions.pieces = room.library.pieces();
     let source = || Source::new(found.origin.clone(), text);
     let rendered = match template::render(text, room.values, &functions) {
         Ok(rendered) => rendered,
         Err(error) => {
             let span =
                 error.place.map_or(Span::START, |(line, column, length)| Span::new(line, column, length));
+            let source = piece_source(room.library, error.piece.as_deref()).unwrap_or_else(source);
             out.push(
                 Diagnostic::new(
                     "template",
-                    &source(),
+                    &source,
                     span,
                     format!("the template does not render: {}", error.message),
                 )

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// The top folders of a [`Library`].
 pub const TEMPLATES: &str = "templates/";
+/// Pieces that templates of all services include: `shared/NAME` in an `include`.
+pub const PIECES: &str = "templates/shared/";
 /// Image folders.
 pub const IMAGES: &str = "images/";
 /// The operator's overrides.
@@ -53,6 +55,14 @@ impl Library {
     pub fn services(&self) -> impl Iterator<Item = &str> {
         self.under(TEMPLATES)
             .filter_map(|(rest, _)| rest.strip_suffix("/service.yaml").filter(|name| !name.contains('/')))
+    }
+
+    /// Returns what templates include. A piece that is not text is left out, as if it were not there.
+    pub fn pieces(&self) -> crate::template::Pieces {
+        let text = |file: &LibraryFile| std::str::from_utf8(&file.bytes).ok().map(str::to_owned);
+        let pieces =
+            self.under(PIECES).filter_map(|(rest, file)| Some((format!("shared/{rest}"), text(file)?)));
+        std::sync::Arc::new(pieces.collect())
     }
 
     /// Returns the names of all image folders: those below `images/` with a `Dockerfile`.

@@ -38,8 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::model::{
-    ContainerName, Desired, HostName, ImageId, ImageName, PinnedImage, Secret, SecretKind, SecretName,
-    ServiceName, SetName, Slot,
+    ContainerName, HostName, ImageId, ImageName, PinnedImage, Secret, SecretKind, SecretName, ServiceName,
+    SetName, Slot,
 };
 
 pub use diagnostic::{Diagnostic, Diagnostics};
@@ -256,21 +256,6 @@ impl Profile {
             }
         }
         list
-    }
-
-    /// Hides what is secret in text that is shown: passwords of accounts, and files that are one secret.
-    pub fn mask(&self, text: &str, desired: &Desired) -> String {
-        let whole = desired
-            .containers
-            .values()
-            .flat_map(|spec| &spec.files)
-            .filter(|file| file.sensitive && file.origin.starts_with("secret "))
-            .filter_map(|file| std::str::from_utf8(&file.content).ok())
-            .map(Secret::new);
-        let users = desired.identity.users.values().map(|user| user.password.clone());
-        let access = desired.identity.access.iter().map(|access| access.password.clone());
-        let secrets: Vec<Secret> = whole.chain(users).chain(access).collect();
-        crate::template::mask(text, &secrets)
     }
 
     /// Returns the hosts in the order of the profile.

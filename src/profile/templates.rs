@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::context::allowed_secrets;
 use super::diagnostic::{Diagnostic, listed, nearest};
+use super::files::piece_source;
 use super::library::{Library, TEMPLATES};
 use super::source::{Source, Span};
 use super::tree::Doc;
@@ -22,13 +23,16 @@ struct Names<'a> {
     proxies: BTreeSet<&'a str>,
     services: BTreeSet<&'a str>,
     containers: BTreeSet<&'a str>,
+    functions: Functions,
 }
 
 /// Checks all templates of a profile's services. Where a service is missing (not `complete`), what it would have brought is not
 /// reported again.
 pub(super) fn check(profile: &Profile, library: &Library, complete: bool, out: &mut Vec<Diagnostic>) {
+    let functions = Functions { pieces: library.pieces(), ..Functions::default() };
     for (service, loaded) in &profile.services {
         let names = Names {
+            functions: functions.clone(),
             complete,
             service: service.as_str(),
             variables: profile.declared.keys().map(String::as_str).collect(),
@@ -44,6 +48,7 @@ pub(super) fn check(profile: &Profile, library: &Library, complete: bool, out: &
         };
         let files: BTreeSet<&str> =
             loaded.service.all_files().filter_map(|f| f.template.as_deref()).collect();
+        let mut pieces = Vec::new();
         for name in files {
             let Some(file) = library.get(&format!("{TEMPLATES}{service}/{name}")) else { continue };
             match std::str::from_utf8(&file.bytes) {
@@ -52,12 +57,33 @@ pub(super) fn check(profile: &Profile, library: &Library, complete: bool, out: &
                     let place =
                         |offset: usize, length: usize| source.span_at(offset, chars(text, offset, length));
                     check_text(&source, text, &names, false, &place, out);
+                    pieces.extend(scan::includes(text));
                 }
                 Err(_) => out.push(load::not_text(&file.origin)),
             }
         }
+        check_pieces(library, pieces, &names, out);
         secrets_of_files(loaded, &names, out);
         strings(loaded, &names, out);
+    }
+}
+
+/// Checks what a service's templates include, with the names of that service: each piece once.
+fn check_pieces(library: &Library, mut wanted: Vec<String>, names: &Names<'_>, out: &mut Vec<Diagnostic>) {
+    let mut seen = BTreeSet::new();
+    while let Some(name) = wanted.pop() {
+        let Some(text) = names.functions.pieces.get(&name) else { continue };
+        let Some(source) = piece_source(library, Some(&name)) else { continue };
+        if !seen.insert(name) {
+            continue;
+        }
+        let place = |offset: usize, length: usize| source.span_at(offset, chars(text, offset, length));
+        let mut found = Vec::new();
+        check_text(&source, text, names, false, &place, &mut found);
+        // Two services that include a piece with a mistake in it have one mistake between them.
+        found.retain(|diagnostic| !out.contains(diagnostic));
+        out.append(&mut found);
+        wanted.extend(scan::includes(text));
     }
 }
 
@@ -193,7 +219,15 @@ fn check_text(
     if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
         return;
     }
-    if let Err(error) = template::parse(text, &Functions::default()) {
+    let uses = scan::uses(text);
+    let missing = |found: &scan::Use| matches!(&found.what, Used::Include(name) if !names.functions.pieces.contains_key(name));
+    // Tera would stop at a piece that is not there, and say no more than that.
+    if !uses.iter().any(missing)
+        && let Err(error) = template::parse(text, &names.functions)
+    {
+        if error.piece.is_some() {
+            return; // It is reported where it stands: pieces are checked too.
+        }
         let span = match error.place {
             Some((line, column, length)) => {
                 let offset = offset_of(text, line, column);
@@ -212,7 +246,7 @@ fn check_text(
         );
         return;
     }
-    check_uses(source, &scan::uses(text), names, no_secrets, place, out);
+    check_uses(source, &uses, names, no_secrets, place, out);
 }
 
 /// Returns the byte offset of a line and column (both from 1).
@@ -235,6 +269,17 @@ fn check_uses(
             |code, message: String| Diagnostic::new(code, source, place(found.offset, found.length), message);
         match &found.what {
             Used::Field { guarded: true, .. } => {}
+            Used::Include(name) => {
+                let known = &names.functions.pieces;
+                if !known.contains_key(name) {
+                    out.push(
+                        wrong("unknown-piece", format!("no file `{name}` can be included"))
+                            .near(nearest(name, known.keys().map(String::as_str)), || {
+                                Some(format!("there are {}", listed(known.keys().map(String::as_str))))
+                            }),
+                    );
+                }
+            }
             Used::Field { first, second, guarded: false } => {
                 let fixed = |words: &[&'static str]| words.iter().copied().collect::<BTreeSet<&str>>();
                 let (code, known, what) = match first.as_str() {

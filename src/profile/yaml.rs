@@ -282,11 +282,40 @@ impl Builder<'_> {
                     self.value(Node { value: Value::List(items), span }, anchor)
                 }
                 Some(Open::Map(entries, _, span, anchor)) => {
+                    let entries = self.merge(entries)?;
                     self.value(Node { value: Value::Map(entries), span }, anchor)
                 }
                 None => Ok(()),
             },
         }
+    }
+
+    /// Takes over the entries of the mappings under the key `<<`, where this mapping (or an earlier one of them) has none of its own.
+    ///
+    /// Source: the merge key of YAML 1.1 (yaml.org/type/merge.html), which 1.2 dropped and everybody kept.
+    fn merge(&mut self, mut entries: Vec<(Key, Node)>) -> Result<Vec<(Key, Node)>, Stop> {
+        let Some(at) = entries.iter().position(|(key, _)| key.text == "<<") else { return Ok(entries) };
+        let (key, merged) = entries.remove(at);
+        let maps = match merged.value {
+            Value::List(items) => items,
+            _ => vec![merged],
+        };
+        for map in maps {
+            let Value::Map(more) = map.value else {
+                return Err(self.fail(
+                    "merge",
+                    key.span,
+                    "`<<` takes over the keys of another mapping, and this is none",
+                    "write `<<: *NAME`, where `&NAME` stands at a mapping above",
+                ));
+            };
+            for (key, node) in more {
+                if !entries.iter().any(|(own, _)| own.text == key.text) {
+                    entries.push((key, node));
+                }
+            }
+        }
+        Ok(entries)
     }
 
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), Stop> {
@@ -470,6 +499,22 @@ mod tests {
         assert_eq!(errors.len(), 2, "{errors:?}");
         let (_, errors) = read("a: \u{1}\nb: \u{7}\n");
         assert_eq!(errors.len(), 2, "{errors:?}");
+    }
+
+    #[test]
+    fn merge_keys_must_take_over_what_is_not_given() {
+        let (node, errors) = read("a: &x {k: 1, l: 2}\nb: {<<: *x, l: 3}\nc:\n  <<: [{l: 4}, *x]\n  m: 5\n");
+        assert_eq!(errors, [""; 0]);
+        let node = node.unwrap();
+        let value = |a: &str, b: &str| node.get(a).unwrap().get(b).map(|n| n.value.clone());
+        assert_eq!(value("b", "k"), Some(Value::Int(1, "1".to_owned())));
+        assert_eq!(value("b", "l"), Some(Value::Int(3, "3".to_owned())));
+        assert_eq!(value("c", "l"), Some(Value::Int(4, "4".to_owned())), "the first of several wins");
+        assert_eq!(value("c", "<<"), None);
+        let place = node.get("b").unwrap().entry("k").unwrap().0.span;
+        assert_eq!(place.line, 1, "a mistake is shown where it stands");
+        let (node, errors) = read("a: {<<: 3}\n");
+        assert!(node.is_none() && errors.len() == 1 && errors[0].contains("merge"), "{errors:?}");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! A template is checked before it is rendered ([`scan`]): all names it uses that nobody gives are found at once, with their
 //! places. Rendering then finds what only values can tell. Secrets come in through one function, which notes that they did.
 
-pub mod mask;
 pub mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +11,6 @@ use std::sync::{Arc, Mutex};
 use tera::{Context, ErrorKind, Kwargs, State, Tera, Value};
 
 use crate::model::Secret;
-
-pub use mask::mask;
 
 /// What a template may call, besides Tera's own functions.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +29,12 @@ pub struct Functions {
     pub hosts_of_container: BTreeMap<String, serde_json::Value>,
     /// Services in the profile.
     pub services: BTreeSet<String>,
+    /// What it may include, by name, e.g. `shared/database.conf`.
+    pub pieces: Pieces,
 }
+
+/// Texts that templates include, by name. Shared: every template of a profile has the same.
+pub type Pieces = Arc<BTreeMap<String, String>>;
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +53,12 @@ pub struct TemplateError {
     pub message: String,
     /// Line from 1, column from 1, and length, where known.
     pub place: Option<(usize, usize, usize)>,
+    /// The piece that the place is in; without one, it is in the template itself.
+    pub piece: Option<String>,
 }
+
+/// The name that a template itself has while it is rendered: no piece can have it.
+const ITSELF: &str = "";
 
 /// Renders `text` with `values` (a JSON object) and `functions`.
 pub fn render(
@@ -63,9 +70,9 @@ pub fn render(
     let mut tera = Tera::new();
     tera.autoescape_on(Vec::<&str>::new());
     register(&mut tera, functions, &used);
-    tera.add_raw_template("t", text).map_err(|error| template_error(&error))?;
+    add(&mut tera, text, functions)?;
     let context = Context::from_serialize(values).map_err(|error| template_error(&error))?;
-    let text = tera.render("t", &context).map_err(|error| template_error(&error))?;
+    let text = tera.render(ITSELF, &context).map_err(|error| template_error(&error))?;
     let secrets = used.lock().map(|used| used.clone()).unwrap_or_default();
     Ok(Rendered { text, secrets })
 }
@@ -87,7 +94,21 @@ pub const CONDITION_PREFIX: usize = "{% if ".len();
 pub fn parse(text: &str, functions: &Functions) -> Result<(), TemplateError> {
     let mut tera = Tera::new();
     register(&mut tera, functions, &Arc::default());
-    tera.add_raw_template("t", text).map_err(|error| template_error(&error))
+    add(&mut tera, text, functions)
+}
+
+/// Adds a template with the pieces that it includes, and those that they include.
+fn add(tera: &mut Tera, text: &str, functions: &Functions) -> Result<(), TemplateError> {
+    let mut wanted = scan::includes(text);
+    let mut texts = BTreeMap::from([(ITSELF, text)]);
+    while let Some(name) = wanted.pop() {
+        // Tera itself says which `include` names a piece that is not there.
+        let Some((name, piece)) = functions.pieces.get_key_value(&name) else { continue };
+        if texts.insert(name, piece).is_none() {
+            wanted.extend(scan::includes(piece));
+        }
+    }
+    tera.add_raw_templates(texts).map_err(|error| template_error(&error))
 }
 
 fn register(tera: &mut Tera, functions: &Functions, used: &Arc<Mutex<BTreeSet<String>>>) {
@@ -154,9 +175,10 @@ fn template_error(error: &tera::Error) -> TemplateError {
             TemplateError {
                 message: report.message().to_owned(),
                 place: Some((span.start_line.max(1), span.start_col + 1, length.max(1))),
+                piece: Some(report.filename().to_owned()).filter(|name| name != ITSELF),
             }
         }
-        other => TemplateError { message: other.to_string(), place: None },
+        other => TemplateError { message: other.to_string(), place: None, piece: None },
     }
 }
 
@@ -193,6 +215,31 @@ mod tests {
         assert!(error.message.contains("may not use"), "{error}");
         let error = render("{{ oops", &json!({}), &functions()).unwrap_err();
         assert!(error.place.is_some());
+    }
+
+    #[test]
+    fn a_piece_must_be_included_with_the_names_that_were_set_before_it() {
+        let pieces = [
+            (
+                "shared/db.conf".to_owned(),
+                "{% include \"shared/head\" %}{{ secret(name=user ~ \"\") }}".to_owned(),
+            ),
+            ("shared/head".to_owned(), "[db]\n".to_owned()),
+            ("shared/bad".to_owned(), "x\n{{ var.nothing.at_all }}".to_owned()),
+        ];
+        let functions = Functions { pieces: Arc::new(pieces.into()), ..functions() };
+        let text = "{% set user = \"p\" %}{% include \"shared/db.conf\" %}!";
+        let rendered = render(text, &json!({}), &functions).unwrap();
+        assert_eq!(rendered.text, "[db]\ns3cret!");
+        assert!(rendered.secrets.contains("p"), "a secret that a piece asks for is noted as well");
+        let error = render("{% include \"shared/bad\" %}", &json!({"var": {}}), &functions).unwrap_err();
+        assert_eq!(
+            (error.piece.as_deref(), error.place.map(|p| p.0)),
+            (Some("shared/bad"), Some(2)),
+            "{error}"
+        );
+        let error = parse("a\n{% include \"shared/dc.conf\" %}", &functions).unwrap_err();
+        assert!(error.message.contains("shared/dc.conf"), "{error:?}");
     }
 
     #[test]

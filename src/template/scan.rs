@@ -35,6 +35,8 @@ pub enum Used {
         /// Value.
         value: String,
     },
+    /// `include "name"`.
+    Include(String),
 }
 
 #[derive(Debug, PartialEq)]
@@ -62,6 +64,7 @@ pub fn uses(text: &str) -> Vec<Use> {
             expression(inner, body, &mut found);
             if kind == Some(b'%') {
                 binds(inner, &mut bound);
+                found.extend(included(inner, body));
             }
         }
         at = (end + close.len()).min(text.len());
@@ -72,6 +75,29 @@ pub fn uses(text: &str) -> Vec<Use> {
     }
     found.retain(|found| !matches!(&found.what, Used::Field { first, .. } if bound.contains(first)));
     found
+}
+
+/// Returns the names of the pieces that a text includes.
+pub fn includes(text: &str) -> Vec<String> {
+    uses(text)
+        .into_iter()
+        .filter_map(|found| match found.what {
+            Used::Include(name) => Some(name),
+            Used::Field { .. } | Used::Call { .. } => None,
+        })
+        .collect()
+}
+
+/// Returns the piece that a tag includes, if that is what it does.
+fn included(tag: &str, base: usize) -> Option<Use> {
+    let words = tokens(tag, base);
+    let mut words = words.iter().skip_while(|token| matches!(token, Token::Sign('-')));
+    match (words.next(), words.next()) {
+        (Some(Token::Word("include", _)), Some(Token::Text(name, at))) => {
+            Some(Use { what: Used::Include((*name).to_owned()), offset: *at, length: name.len() + 2 })
+        }
+        _ => None,
+    }
 }
 
 /// Collects the names that a tag binds: `for a, b in ...`, `set a = ...`.
@@ -222,6 +248,7 @@ mod tests {
                     format!("{first}.{second}{}", if guarded { "?" } else { "" })
                 }
                 Used::Call { function, argument, value } => format!("{function}({argument}={value})"),
+                Used::Include(name) => format!("include {name}"),
             })
             .collect();
         assert_eq!(shown, ["var.a", "port.b?", "x.var", "secret(name=d)", "var.e?"]);

@@ -12,10 +12,11 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::printer::table;
 use crate::cli::session::{Loaded, Make, nearest};
 use crate::model::{ContainerSpec, Desired, ImageId, PinnedImage};
+use crate::store::redact::Redactor;
 use crate::store::{files, secrets};
 
-/// Resolves without an engine: images are pinned to nothing.
-fn resolve_offline(context: &Context, loaded: &Loaded) -> Result<Desired> {
+/// Resolves with made-up image ids, and with made-up values for secrets that are not there yet; also returns all that must be masked.
+fn resolve_offline(context: &Context, loaded: &Loaded) -> Result<(Desired, Redactor)> {
     let images = loaded
         .profile
         .image_requests()
@@ -24,13 +25,15 @@ fn resolve_offline(context: &Context, loaded: &Loaded) -> Result<Desired> {
             (name, PinnedImage { reference, id: ImageId(format!("sha256:{}", "0".repeat(64))) })
         })
         .collect();
-    context.resolve(loaded, images, Make::Pretend)
+    let secrets = context.secrets(loaded, Make::Pretend)?;
+    let redactor = Redactor::new(secrets.values());
+    Ok((context.resolve_with(loaded, images, secrets)?, redactor))
 }
 
 /// `mastic validate`
 pub fn validate(context: &Context) -> Result<Exit> {
     let loaded = context.load()?;
-    let desired = resolve_offline(context, &loaded)?;
+    let (desired, _) = resolve_offline(context, &loaded)?;
     let tasks = desired.containers.values().filter(|c| c.is_task()).count();
     let files: usize = desired.containers.values().map(|c| c.files.len()).sum();
     let counts = json!({
@@ -59,8 +62,7 @@ pub fn render(context: &Context, args: &RenderArgs) -> Result<Exit> {
         // What is revealed must be what will be used.
         context.secrets(&loaded, Make::Keep)?;
     }
-    let desired = resolve_offline(context, &loaded)?;
-    let redactor = context.redactor(&loaded)?;
+    let (desired, redactor) = resolve_offline(context, &loaded)?;
     let mut known: Vec<String> = Vec::new();
     let mut chosen: Vec<&ContainerSpec> = Vec::new();
     for spec in desired.containers.values() {
@@ -83,7 +85,7 @@ pub fn render(context: &Context, args: &RenderArgs) -> Result<Exit> {
             Ok(_) if file.sensitive && is_one_secret(&file.origin) => {
                 crate::model::secret::MASK.as_bytes().to_vec()
             }
-            Ok(text) => loaded.profile.mask(&redactor.redact(text), &desired).into_bytes(),
+            Ok(text) => redactor.redact(text).into_owned().into_bytes(),
             Err(_) => format!("({} bytes)", file.content.len()).into_bytes(),
         }
     };

@@ -1,14 +1,12 @@
 //! The walk over the graph.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rand::Rng as _;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::perform::Work;
@@ -25,7 +23,7 @@ use crate::report::event::Outcome as EventOutcome;
 use crate::store::journal_file::Journal;
 
 /// Calls to one engine at a time. Waits do not count: they cost the engine nothing.
-const PER_HOST: usize = 8;
+const PER_HOST: usize = 4;
 
 /// Carries out a plan that was verified and agreed to, with the deployment's lock held.
 pub async fn run(
@@ -49,7 +47,7 @@ pub async fn run(
         })
         .await?;
     let work = Work::new(environment, plan, desired, run.clone());
-    let walk = Walk { work: &work, journal: &journal, began: Instant::now(), limits: limits(plan) };
+    let walk = Walk { work: &work, journal: &journal, began: Instant::now(), ranks: ranks(plan) };
     let report = walk.all(run).await?;
     let outcome = serde_json::to_value(report.outcome).ok().and_then(|v| v.as_str().map(str::to_owned));
     journal.append(JournalEvent::RunEnded { outcome: outcome.unwrap_or_default() }).await?;
@@ -63,20 +61,47 @@ fn run_id() -> Result<RunId, ExecuteError> {
     Ok(RunId::new(format!("{time}-{salt:08x}"))?)
 }
 
-fn limits(plan: &Plan) -> BTreeMap<HostName, Arc<Semaphore>> {
-    plan.hosts.iter().map(|host| (host.clone(), Arc::new(Semaphore::new(PER_HOST)))).collect()
+/// Returns how much comes after each step: the weight of the longest chain that begins with it.
+///
+/// Where calls queue for an engine, those that the rest waits for go first: a run is as long as its longest chain. The weights
+/// are rough (a wait takes seconds, a start tenths of one, all else less); only their order matters.
+fn ranks(plan: &Plan) -> HashMap<StepId, u32> {
+    let mut ranks: HashMap<StepId, u32> = HashMap::new();
+    // A step stands after all that it depends on.
+    for step in plan.steps.iter().rev() {
+        let weight = match &step.action {
+            Action::AwaitHealthy { .. } | Action::AwaitExit { .. } | Action::Register { .. } => 20,
+            Action::StartContainer { .. } | Action::StopContainer { .. } => 3,
+            _ => 1,
+        };
+        let own = ranks.get(&step.id).copied().unwrap_or(0) + weight;
+        ranks.insert(step.id, own);
+        for dep in &step.deps {
+            let after = ranks.entry(*dep).or_default();
+            *after = own.max(*after);
+        }
+    }
+    ranks
 }
 
 struct Walk<'w, 'a> {
     work: &'w Work<'a>,
     journal: &'w Journal,
     began: Instant,
-    limits: BTreeMap<HostName, Arc<Semaphore>>,
+    ranks: HashMap<StepId, u32>,
+}
+
+/// Returns the host whose engine a step keeps busy.
+fn engine_called(step: &Step) -> Option<&HostName> {
+    let free = step.action.is_wait() || matches!(step.action, Action::Staged | Action::Proven);
+    step.host.as_ref().filter(|_| !free)
 }
 
 /// What is known while the walk goes on.
 #[derive(Default)]
 struct Progress {
+    /// Calls under way, by host.
+    calls: BTreeMap<HostName, usize>,
     done: BTreeSet<StepId>,
     begun: BTreeSet<StepId>,
     reports: HashMap<u32, StepReport>,
@@ -103,9 +128,17 @@ impl Walk<'_, '_> {
         let mut interrupted = false;
         loop {
             if !interrupted {
-                let ready: Vec<&Step> =
+                let mut ready: Vec<&Step> =
                     plan.steps.iter().filter(|step| self.may_begin(step, &progress)).collect();
+                ready.sort_by_key(|step| std::cmp::Reverse(self.ranks.get(&step.id)));
                 for step in ready {
+                    if let Some(host) = engine_called(step) {
+                        let calls = progress.calls.entry(host.clone()).or_default();
+                        if *calls >= PER_HOST {
+                            continue;
+                        }
+                        *calls += 1;
+                    }
                     progress.begun.insert(step.id);
                     running.push(Box::pin(self.one(step, record.as_ref())));
                 }
@@ -200,11 +233,6 @@ impl Walk<'_, '_> {
             let now = self.began.elapsed().as_secs_f64();
             return Ok((step.id, now, now, Ok(())));
         }
-        let permit = match step.host.as_ref().and_then(|host| self.limits.get(host)) {
-            // The semaphore is never closed.
-            Some(limit) if !step.action.is_wait() => Arc::clone(limit).acquire_owned().await.ok(),
-            _ => None,
-        };
         let began = self.began.elapsed();
         let environment = self.work.environment;
         let reporter = environment.reporter.as_ref();
@@ -228,7 +256,6 @@ impl Walk<'_, '_> {
         } else {
             act.await
         };
-        drop(permit);
         let ended = self.began.elapsed();
         let event = match &result {
             Ok(()) => JournalEvent::StepDone { step: step.id },
@@ -246,6 +273,9 @@ impl Walk<'_, '_> {
     /// Takes the end of a step into account.
     fn note(&self, (id, began, ended, result): Ended, progress: &mut Progress) {
         let Some(step) = self.work.plan.step(id) else { return };
+        if let Some(calls) = engine_called(step).and_then(|host| progress.calls.get_mut(host)) {
+            *calls = calls.saturating_sub(1);
+        }
         let outcome = if result.is_ok() { "done" } else { "failed" };
         let deps = step.deps.iter().map(|dep| dep.0).collect();
         let title = step.action.to_string();

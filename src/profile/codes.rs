@@ -1,7 +1,7 @@
 //! The words for kinds of mistakes. They are stable: scripts may look at them.
 
 /// Every code with what it means. `docs/reference/diagnostics.md` is made from it; tests compare it with the sources.
-pub const CODES: [(&str, &str); 75] = [
+pub const CODES: [(&str, &str); 76] = [
     ("address-twice", "Two hosts have one address."),
     ("bad-address", "An address that nobody can be reached at."),
     ("bad-device", "A device that is not below /dev/."),
@@ -73,6 +73,7 @@ pub const CODES: [(&str, &str); 75] = [
     ("unknown-template", "A template that is not in the service's folder."),
     ("unknown-user", "A user that `users` does not have."),
     ("unknown-variable", "A variable that no service declares."),
+    ("unneeded", "`needs` names a service that is neither in `requires` nor in `wants`."),
     ("unused-override", "An override that no file takes."),
     ("unused-template", "A template that no file uses."),
     ("useless-tls", "Certificates for an engine that is not reached by tcp."),

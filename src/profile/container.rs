@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::spec::{Cutover, TaskTrigger};
-use crate::model::{CheckSpec, ContainerName, ImageName, SecretName, SetName, TaskPhase, VolumeName};
+use crate::model::{
+    CheckSpec, ContainerName, ImageName, SecretName, ServiceName, SetName, TaskPhase, VolumeName,
+};
 
 /// On which of its set's hosts something runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +73,10 @@ pub struct Container {
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsDocument,
+    /// The services among `requires` and `wants` that come first; without it, all of them. A schema needs the database, not the
+    /// whole cloud below its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<ServiceName>>,
     /// Containers and tasks (of any service) that must be healthy, or done, before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ContainerName>,
@@ -142,6 +148,10 @@ pub struct Task {
     /// Bounds, instead of those of `like`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsDocument>,
+    /// The services among `requires` and `wants` that come first; without it, all of them. A schema needs the database, not the
+    /// whole cloud below its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<ServiceName>>,
     /// Containers and tasks (of any service) that come first, besides those of `requires` and `wants`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ContainerName>,

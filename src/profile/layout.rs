@@ -194,11 +194,22 @@ fn after(
         service.containers.get(name).map(|c| &c.after).or_else(|| service.tasks.get(name).map(|t| &t.after))
     };
     let mut after: BTreeSet<ContainerName> = explicit(name).into_iter().flatten().cloned().collect();
+    let needs = service
+        .containers
+        .get(name)
+        .map(|c| c.needs.as_ref())
+        .or_else(|| service.tasks.get(name).map(|t| t.needs.as_ref()))
+        .flatten();
     let waits_for_services = unit.phase.is_none_or(on_deploy);
     if waits_for_services {
         for (other, candidate) in units {
-            let first =
-                service.requires.contains(&candidate.service) || service.wants.contains(&candidate.service);
+            let first = match needs {
+                Some(needs) => needs.contains(&candidate.service),
+                None => {
+                    service.requires.contains(&candidate.service)
+                        || service.wants.contains(&candidate.service)
+                }
+            };
             if first && candidate.phase.is_none_or(on_deploy) {
                 after.insert(other.clone());
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::{CAPABILITIES, TARGETS};
-use crate::model::ContainerName;
+use crate::model::{ContainerName, ServiceName};
 use crate::profile::container::{Bind, File, PrivilegesDocument, Tmpfs, Volume};
 use crate::profile::diagnostic::{Diagnostic, listed, nearest};
 use crate::profile::library::{Library, TEMPLATES};
@@ -99,6 +99,7 @@ pub(in crate::profile) fn check(loaded: &Loaded, library: &Library, out: Out<'_>
             ));
         }
     }
+    needs(loaded, out);
     unreferenced(service, library, &used_templates, out);
     accounts(loaded, out);
     for name in service.users.keys() {
@@ -117,6 +118,31 @@ pub(in crate::profile) fn check(loaded: &Loaded, library: &Library, out: Out<'_>
                 &["requires", &index.to_string()],
                 format!("`{other}` requires itself"),
             ));
+        }
+    }
+}
+
+/// `needs` chooses among `requires` and `wants`.
+fn needs(loaded: &Loaded, out: Out<'_>) {
+    let Loaded { service, doc } = loaded;
+    let containers = service.containers.iter().map(|(name, c)| ("containers", name, &c.needs));
+    let tasks = service.tasks.iter().map(|(name, t)| ("tasks", name, &t.needs));
+    let known = || service.requires.iter().chain(&service.wants);
+    for (group, name, needs) in containers.chain(tasks) {
+        for (index, other) in needs.iter().flatten().enumerate() {
+            if !known().any(|one| one == other) {
+                let place = [group, name.as_str(), "needs", &index.to_string()];
+                out.push(
+                    doc.wrong_value(
+                        "unneeded",
+                        &place,
+                        format!("`{}` neither requires nor wants `{other}`", service.service),
+                    )
+                    .near(nearest(other.as_str(), known().map(ServiceName::as_str)), || {
+                        Some("add it to `requires` or `wants`".to_owned())
+                    }),
+                );
+            }
         }
     }
 }

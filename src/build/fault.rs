@@ -1,4 +1,4 @@
-//! Tells network faults, which are worth another try, from everything else, which is not.
+//! Tells network faults, which are worth another try, and a full disk, which only a person can mend, from everything else.
 
 /// What programs say when the network, and not the build, is at fault. Lower case.
 const WORDS: [&str; 26] = [
@@ -47,6 +47,17 @@ pub fn is_network(lines: &[String]) -> bool {
     })
 }
 
+/// Says whether the end of a failed build's output speaks of a full disk.
+pub fn is_full(lines: &[String]) -> bool {
+    lines.iter().any(|line| {
+        let line = line.to_ascii_lowercase();
+        // The kernel's two reasons (ENOSPC, EDQUOT), and what apt says after it has counted for itself.
+        ["no space left on device", "disk quota exceeded", "you don't have enough free space"]
+            .iter()
+            .any(|words| line.contains(words))
+    })
+}
+
 /// Finds a status number that stands as a word of its own, beside a word that says that it is one.
 fn is_server_fault(line: &str) -> bool {
     let speaks_of_http =
@@ -84,6 +95,18 @@ mod tests {
         {
             assert!(network(line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_must_be_told_from_other_failures() {
+        for line in [
+            "dd: error writing '/big': No space left on device",
+            "E: You don't have enough free space in /var/cache/apt/archives/.",
+            "write /data/tmp: disk quota exceeded",
+        ] {
+            assert!(is_full(&[line.to_owned()]), "{line}");
+        }
+        assert!(!is_full(&["the device has left its space".to_owned()]));
     }
 
     #[test]

@@ -49,6 +49,16 @@ pub enum BuildError {
         /// Why, with its last lines.
         reason: String,
     },
+    /// The engine has no room for it.
+    #[error("image {image} was not built: the disk is full where the engine keeps its data{place}:\n{reason}")]
+    Full {
+        /// Which.
+        image: String,
+        /// ` (PATH on ENDPOINT)`, where the engine tells.
+        place: String,
+        /// The last lines.
+        reason: String,
+    },
 }
 
 /// One image after a build.
@@ -183,6 +193,13 @@ async fn one(
     reporter.on(Event::Finished { key, outcome, took: began.elapsed() });
     match result {
         Ok(id) => Ok(made(id, false)),
+        Err(reason) if fault::is_full(std::slice::from_ref(&reason)) => {
+            let place = match engine.info().await {
+                Ok(info) => format!(" ({} on {})", info.data_root, engine.endpoint()),
+                Err(_) => String::new(),
+            };
+            Err(BuildError::Full { image: planned.image.clone(), place, reason })
+        }
         Err(reason) => Err(BuildError::Failed { image: planned.image.clone(), reason }),
     }
 }
@@ -349,7 +366,12 @@ async fn debootstrap(
             // Half a root file system must not stay under the name.
             let _ = engine.remove_image(&planned.reference).await;
             let lines: Vec<&str> = said.lines().collect();
-            Err(format!("mmdebstrap failed:\n{}", lines[lines.len().saturating_sub(TAIL)..].join("\n")))
+            let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+            // An engine that stops reading (its disk is full) breaks mmdebstrap's pipe: then the engine knows why.
+            Err(match imported {
+                Ok(_) => format!("mmdebstrap failed:\n{tail}"),
+                Err(error) => format!("{error}\nmmdebstrap said:\n{tail}"),
+            })
         }
     }
 }

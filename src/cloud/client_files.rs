@@ -18,7 +18,7 @@ pub struct ClientFiles {
     pub openrc: PathBuf,
 }
 
-/// Writes both files, each atomically; the cloud is called like the deployment.
+/// Writes both files, each atomically and only when it would change; the cloud is called like the deployment.
 pub fn write_client_files(
     state: &Path,
     deployment: &str,
@@ -30,10 +30,19 @@ pub fn write_client_files(
     let cacert = access.url.starts_with("https:").then(|| tls::ca_path(&state));
     let paths = ClientFiles { clouds: state.join("clouds.yaml"), openrc: state.join("openrc") };
     let clouds = clouds_yaml(deployment, region, access, cacert.as_deref());
-    files::write_atomic(&paths.clouds, clouds.as_bytes(), files::PRIVATE)?;
+    write(&paths.clouds, &clouds)?;
     let openrc = openrc(deployment, region, access, cacert.as_deref());
-    files::write_atomic(&paths.openrc, openrc.as_bytes(), files::PRIVATE)?;
+    write(&paths.openrc, &openrc)?;
     Ok(paths)
+}
+
+fn write(path: &Path, text: &str) -> CloudResult<()> {
+    // One that others can read is an error to the reader, and mended by writing it.
+    let known = files::read_private(path).ok().flatten();
+    if known.is_none_or(|known| known != text.as_bytes()) {
+        files::write_atomic(path, text.as_bytes(), files::PRIVATE)?;
+    }
+    Ok(())
 }
 
 fn clouds_yaml(

@@ -19,7 +19,7 @@ pub enum Outcome {
     Undone,
     /// It failed, and something could not be returned.
     Failed,
-    /// A person interrupted it; unfinished sets were returned to what they were.
+    /// A person interrupted it; unfinished sets were returned to what they were, or left where such is not taken back.
     Interrupted,
 }
 
@@ -33,6 +33,8 @@ pub enum SetOutcome {
     Restored,
     /// It could not be returned.
     Broken,
+    /// What was asked of it is done in part, and such a thing is not taken back: a removal, a start.
+    Unfinished,
     /// It was not touched.
     Untouched,
 }
@@ -88,16 +90,6 @@ impl RunReport {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// Returns whether everything is as planned.
-    pub fn is_done(&self) -> bool {
-        matches!(self.outcome, Outcome::Done | Outcome::Nothing)
-    }
-
-    /// Returns whether a person ended it.
-    pub fn is_interrupted(&self) -> bool {
-        self.outcome == Outcome::Interrupted
-    }
-
     /// Returns one line for people.
     pub fn summary(&self) -> String {
         let generation = self.generation.map(|g| format!("generation {g}, ")).unwrap_or_default();
@@ -123,6 +115,7 @@ impl RunReport {
                 SetOutcome::New => format!("set {set}: is what was planned"),
                 SetOutcome::Restored => format!("set {set}: was returned to what it was"),
                 SetOutcome::Broken => format!("set {set}: COULD NOT be returned to what it was"),
+                SetOutcome::Unfinished => format!("set {set}: {} is not finished", self.purpose),
                 SetOutcome::Untouched => format!("set {set}: was not touched"),
             });
         }

@@ -186,8 +186,9 @@ impl Walk<'_, '_> {
                 sets.extend(undone);
                 failures.extend(more);
             } else {
-                broken = true;
-                sets.extend(touched.into_iter().map(|set| (set, SetOutcome::Broken)));
+                // Left where it is, on purpose: the next run finishes it. A person's own interruption is no failure.
+                broken = !failures.is_empty();
+                sets.extend(touched.into_iter().map(|set| (set, SetOutcome::Unfinished)));
             }
         }
         let outcome = match (wrong, broken, interrupted) {

@@ -74,6 +74,8 @@ pub enum Event {
         /// `done`, `undone`, ...
         outcome: String,
     },
+    /// Added by a later run: it found that this one had not come to its end, and has told the operator.
+    RunSettled,
 }
 
 /// What is known of a step.

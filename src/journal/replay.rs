@@ -14,6 +14,12 @@ pub struct Replay {
     pub outcome: Option<String>,
     /// By step.
     pub steps: BTreeMap<StepId, StepState>,
+    /// What each step that began was, as text for people.
+    pub actions: BTreeMap<StepId, String>,
+    /// Calls that take something back and were begun, not ended; as text for people.
+    pub undoing: Vec<String>,
+    /// Whether a later run has told the operator about this one.
+    pub settled: bool,
     /// Whether the last line was cut off: normal after a kill.
     pub truncated: bool,
     /// Lines that make no sense, by number: the journal is not to be trusted.
@@ -29,6 +35,17 @@ impl Replay {
     /// Returns whether the run came to its end.
     pub fn is_finished(&self) -> bool {
         self.outcome.is_some() && self.damaged.is_empty()
+    }
+
+    /// Returns what was under way when the run was cut off, as texts for people.
+    pub fn under_way(&self) -> Vec<String> {
+        let steps = self.in_doubt().into_iter().filter_map(|step| self.actions.get(&step).cloned());
+        steps.chain(self.undoing.iter().map(|action| format!("undo: {action}"))).collect()
+    }
+
+    /// Returns how many steps were done.
+    pub fn done(&self) -> usize {
+        self.steps.values().filter(|state| **state == StepState::Done).count()
     }
 }
 
@@ -69,9 +86,14 @@ fn take(found: &mut Replay, number: usize, event: Event) {
                 Ok(next) => *state = next,
                 Err(illegal) => found.damaged.push((number, illegal.to_string())),
             }
+            if let Event::StepBegan { action, .. } = &event {
+                found.actions.insert(*step, action.clone());
+            }
         }
-        Event::UndoBegan { .. } | Event::UndoDone { .. } => {}
+        Event::UndoBegan { action } => found.undoing.push(action.clone()),
+        Event::UndoDone { action, .. } => found.undoing.retain(|begun| begun != action),
         Event::RunEnded { outcome } => found.outcome = Some(outcome.clone()),
+        Event::RunSettled => found.settled = true,
     }
 }
 
@@ -98,6 +120,18 @@ mod tests {
         let found = replay((text + &done[..done.len() - 5]).as_bytes());
         assert!(found.truncated);
         assert_eq!(found.in_doubt(), [StepId(2)]);
+    }
+
+    #[test]
+    fn what_was_under_way_must_be_told_in_words() {
+        let undo = |action: &str| Event::UndoBegan { action: action.to_owned() };
+        let undone = Event::UndoDone { action: "stop a".to_owned(), failed: None };
+        let events = [began(1), Event::StepDone { step: StepId(1) }, began(2), undo("stop a"), undone];
+        let text: String = events.into_iter().chain([undo("start b")]).map(line).collect();
+        let found = replay(text.as_bytes());
+        assert_eq!(found.under_way(), ["create x", "undo: start b"]);
+        assert_eq!((found.done(), found.settled), (1, false));
+        assert!(replay((text + &line(Event::RunSettled)).as_bytes()).settled);
     }
 
     #[test]

@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::journal::{Entry, Event};
+use crate::journal::{Entry, Event, Replay, replay};
+use crate::model::DeploymentName;
 use crate::store::files;
 
 /// The folder below the state folder.
 pub const FOLDER: &str = "runs";
+/// How a journal's name ends.
+const SUFFIX: &str = "jsonl";
 
 /// Why nothing can be written down. Without a journal nothing is done.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,15 @@ pub enum JournalError {
         /// Why.
         reason: String,
     },
+    /// An earlier run's journal cannot be read.
+    #[error("the journals in {path} cannot be read")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 type Written = oneshot::Sender<Result<(), String>>;
@@ -49,7 +61,7 @@ impl Journal {
     /// Makes the journal of a run.
     pub fn create(state: &Path, run: &str) -> Result<Self, JournalError> {
         let folder = state.join(FOLDER);
-        let path = folder.join(format!("{run}.jsonl"));
+        let path = folder.join(format!("{run}.{SUFFIX}"));
         let failed = |source| JournalError::Create { path: path.clone(), source };
         files::create_private_dir(&folder).map_err(|e| failed(Box::new(e)))?;
         let file = fs_err::OpenOptions::new()
@@ -74,6 +86,74 @@ impl Journal {
     }
 }
 
+/// A run that did not come to its end, or whose journal is damaged, and nobody was told yet.
+#[derive(Clone, Debug)]
+pub struct Unsettled {
+    /// Its journal.
+    pub path: PathBuf,
+    /// What can be read of it.
+    pub replay: Replay,
+}
+
+/// Returns the runs of a deployment that were cut off since the last one that came to its end, the oldest first.
+///
+/// Hold the deployment's lock: a run that is still going on looks the same.
+pub fn unsettled(state: &Path, deployment: &DeploymentName) -> Result<Vec<Unsettled>, JournalError> {
+    let folder = state.join(FOLDER);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| JournalError::Read { path, source }
+    };
+    let mut paths = Vec::new();
+    match std::fs::read_dir(&folder) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry.map_err(failed(&folder))?.path();
+                if path.extension().is_some_and(|suffix| suffix == SUFFIX) {
+                    paths.push(path);
+                }
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(&folder)(error)),
+    }
+    // A run's name begins with its time. Each run settles those before it, so none is read twice.
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths.into_iter().rev() {
+        let replay = replay(&std::fs::read(&path).map_err(failed(&path))?);
+        let other = matches!(&replay.began, Some(Event::RunBegan { deployment: of, .. }) if of != deployment);
+        if other {
+            continue;
+        }
+        if replay.settled || replay.is_finished() {
+            break;
+        }
+        found.push(Unsettled { path, replay });
+    }
+    found.reverse();
+    Ok(found)
+}
+
+impl Unsettled {
+    /// Writes down that the operator was told. A last line that was cut off goes: what it announced was never begun.
+    pub fn settle(&self) -> Result<(), JournalError> {
+        let broken = |reason: String| JournalError::Write { path: self.path.clone(), reason };
+        let write = || -> std::io::Result<()> {
+            let mut text = std::fs::read(&self.path)?;
+            text.truncate(text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+            let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
+            file.set_len(text.len().try_into().unwrap_or(u64::MAX))?;
+            let entry = Entry { at: jiff::Timestamp::now().to_string(), event: Event::RunSettled };
+            let mut line = serde_json::to_vec(&entry)?;
+            line.push(b'\n');
+            file.write_all(&line)?;
+            file.sync_all()
+        };
+        write().map_err(|error| broken(error.to_string()))
+    }
+}
+
 /// Writes what has gathered, flushes once, tells everybody.
 fn write(mut file: fs_err::File, mut received: mpsc::UnboundedReceiver<(Vec<u8>, Written)>) {
     while let Some((line, written)) = received.blocking_recv() {
@@ -94,8 +174,73 @@ fn write(mut file: fs_err::File, mut received: mpsc::UnboundedReceiver<(Vec<u8>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::replay;
     use crate::plan::StepId;
+
+    fn began(run: &str, deployment: &str) -> Event {
+        Event::RunBegan {
+            version: crate::journal::entry::JOURNAL_VERSION,
+            run: run.parse().expect("a name"),
+            deployment: deployment.parse().expect("a name"),
+            purpose: "deploy".to_owned(),
+            generation: None,
+            steps: 3,
+        }
+    }
+
+    async fn run(state: &Path, run: &str, deployment: &str, events: Vec<Event>) {
+        let journal = Journal::create(state, run).expect("it can be made");
+        for event in std::iter::once(began(run, deployment)).chain(events) {
+            journal.append(event).await.expect("it can be written");
+        }
+    }
+
+    fn names(found: &[Unsettled]) -> Vec<String> {
+        found.iter().map(|u| u.path.file_stem().expect("a name").to_string_lossy().into_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_cut_off_must_be_found_once_and_only_by_its_deployment() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (state, aio) = (dir.path(), "aio".parse().expect("a name"));
+        assert!(unsettled(state, &aio).expect("no folder is no run").is_empty());
+        let ended = || vec![Event::RunEnded { outcome: "done".to_owned() }];
+        let begun = || vec![Event::StepBegan { step: StepId(1), action: "create x".to_owned() }];
+        run(state, "r1", "aio", begun()).await;
+        run(state, "r2", "aio", ended()).await;
+        assert!(unsettled(state, &aio).expect("readable").is_empty(), "a later run has settled it");
+        run(state, "r3", "aio", begun()).await;
+        run(state, "r4", "other", begun()).await;
+        run(state, "r5", "aio", begun()).await;
+        // Cut off in the middle of a line, and before the first.
+        let path = state.join("runs/r5.jsonl");
+        let text = std::fs::read(&path).expect("it is there");
+        std::fs::write(&path, &text[..text.len() - 9]).expect("it can be written");
+        std::fs::write(state.join("runs/r6.jsonl"), "").expect("it can be written");
+        let found = unsettled(state, &aio).expect("readable");
+        assert_eq!(names(&found), ["r3", "r5", "r6"]);
+        assert_eq!(found[0].replay.under_way(), ["create x"]);
+        assert!(found[1].replay.truncated && found[1].replay.damaged.is_empty());
+        for run in &found {
+            run.settle().expect("it can be written");
+        }
+        assert!(unsettled(state, &aio).expect("readable").is_empty(), "it was told twice");
+        let text = std::fs::read(&path).expect("it is there");
+        assert!(replay(&text).damaged.is_empty(), "settling left half a line");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_journal_must_be_found_although_its_run_ended() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (state, aio) = (dir.path(), "aio".parse().expect("a name"));
+        run(state, "r1", "aio", vec![Event::RunEnded { outcome: "done".to_owned() }]).await;
+        let path = state.join("runs/r1.jsonl");
+        let text = std::fs::read(&path).expect("it is there");
+        std::fs::write(&path, [b"nonsense\n", text.as_slice()].concat()).expect("it can be written");
+        let found = unsettled(state, &aio).expect("readable");
+        assert_eq!(found[0].replay.damaged.len(), 1);
+        found[0].settle().expect("it can be written");
+        assert!(unsettled(state, &aio).expect("readable").is_empty());
+    }
 
     #[tokio::test]
     async fn what_was_appended_must_be_on_the_disk_in_order() {

@@ -123,12 +123,25 @@ pub async fn build_images(
             changes |= !job.plan.is_empty();
             continue;
         }
-        let built = run::run(Arc::clone(engine), &job, args.no_cache, context.reporter.as_ref()).await?;
+        let built = run::run(Arc::clone(engine), &job, args.no_cache, context.reporter.as_ref())
+            .await
+            .map_err(advise)?;
         let made = built.iter().filter(|b| !b.unchanged).count();
         context.printer.say(&format!("images: {made} built, {} unchanged", built.len() - made));
         all.extend(built);
     }
     Ok((if changes { Exit::Changes } else { Exit::Done }, all))
+}
+
+/// Says what helps, where something does.
+fn advise(error: run::BuildError) -> anyhow::Error {
+    match error {
+        run::BuildError::Full { .. } => CliError::new(error.to_string())
+            .help("make room there: `docker system df` shows what takes it, `docker image prune` and `docker builder prune` free what nothing uses")
+            .help("then run the command again: what was built is kept")
+            .into(),
+        other => other.into(),
+    }
 }
 
 /// `mastic pull`

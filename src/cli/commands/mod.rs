@@ -1,5 +1,6 @@
 //! One file a command, or a family of them.
 
+pub mod carry_out;
 pub mod change;
 pub mod check;
 pub mod exec;

@@ -1,6 +1,6 @@
 //! `mastic prechecks`: can the hosts run what the profile asks for? All answers at once, nothing is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::printer::table;
 use crate::cli::session::Loaded;
 use crate::engine::EngineInfo;
-use crate::model::{ContainerState, HostName};
+use crate::model::{ContainerState, HostName, Observed, ServiceName};
+use crate::plan::{Change, Plan};
 use crate::profile::Listener;
 
 /// Memory below which a Keystone and its database do not live well.
@@ -159,47 +160,15 @@ async fn images(context: &Context, loaded: &Loaded, engines: &Engines) -> Result
 /// Knocks on every port that the profile will listen on: whoever answers, and is not ours, is in the way.
 async fn ports(context: &Context, loaded: &Loaded, engines: &Engines) -> Result<Vec<Finding>> {
     let observed = context.observe(loaded, engines).await?;
-    let ours: Vec<(HostName, String)> = observed
-        .hosts
-        .iter()
-        .flat_map(|(host, there)| {
-            there
-                .containers
-                .iter()
-                .filter(|c| c.state == ContainerState::Running)
-                .filter_map(|c| c.slot_labels.as_ref().map(|l| (host.clone(), l.service.to_string())))
-        })
-        .collect();
-    let listeners: Vec<Listener> = loaded.profile.listeners();
+    let listeners = loaded.profile.listeners();
     let total: BTreeMap<HostName, usize> = listeners.iter().fold(BTreeMap::new(), |mut count, l| {
         *count.entry(l.host.clone()).or_default() += 1;
         count
     });
-    let knocks = listeners
-        .into_iter()
-        .filter(|l| !ours.contains(&(l.host.clone(), l.service.to_string())))
-        .map(|listener| async move {
-            let address: IpAddr = listener.address.parse().ok()?;
-            let socket = SocketAddr::new(address, listener.port);
-            let answered =
-                tokio::time::timeout(Duration::from_secs(2), tokio::net::TcpStream::connect(socket)).await;
-            matches!(answered, Ok(Ok(_))).then_some((listener, socket))
-        });
-    let mut findings: Vec<Finding> = join_all(knocks)
+    let mut findings: Vec<Finding> = taken(listeners, &observed)
         .await
         .into_iter()
-        .flatten()
-        .map(|(listener, socket)| Finding {
-            host: listener.host.clone(),
-            what: "port",
-            verdict: Verdict::Bad,
-            detail: format!(
-                "{socket} ({}) is taken{}; `mastic explain {}` says where the port is set",
-                listener.name,
-                owner(socket).map(|o| format!(" by {o}")).unwrap_or_default(),
-                listener.name,
-            ),
-        })
+        .map(|(host, detail)| Finding { host, what: "port", verdict: Verdict::Bad, detail })
         .collect();
     for (host, count) in total {
         if !findings.iter().any(|f| f.host == host) {
@@ -214,17 +183,80 @@ async fn ports(context: &Context, loaded: &Loaded, engines: &Engines) -> Result<
     Ok(findings)
 }
 
+/// Refuses a plan whose new containers could not listen, since somebody else does: before anything is touched.
+pub async fn refuse_taken_ports(loaded: &Loaded, observed: &Observed, plan: &Plan) -> Result<()> {
+    let begins: BTreeSet<(&HostName, &ServiceName)> = plan
+        .slots
+        .iter()
+        .filter(|slot| !slot.task && matches!(slot.change, Change::Create | Change::Replace | Change::Start))
+        .map(|slot| (&slot.slot.host, &slot.service))
+        .collect();
+    let listeners =
+        loaded.profile.listeners().into_iter().filter(|l| begins.contains(&(&l.host, &l.service))).collect();
+    let taken = taken(listeners, observed).await;
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = taken.into_iter().map(|(host, detail)| format!("host {host}: {detail}")).collect();
+    Err(CliError::new(format!("{}; nothing was touched", lines.join("\n")))
+        .help("end that program, or choose another port or address in the profile")
+        .into())
+}
+
+/// Returns the ports that a stranger listens on, with who it is where the kernel tells.
+async fn taken(listeners: Vec<Listener>, observed: &Observed) -> Vec<(HostName, String)> {
+    let runs = |host: Option<&HostName>, service: &ServiceName| {
+        observed.hosts.iter().filter(|(name, _)| host.is_none_or(|host| host == *name)).any(|(_, there)| {
+            there.containers.iter().any(|container| {
+                container.state == ContainerState::Running
+                    && container.slot_labels.as_ref().is_some_and(|labels| labels.service == *service)
+            })
+        })
+    };
+    let mut addresses: BTreeMap<&str, BTreeSet<&HostName>> = BTreeMap::new();
+    for listener in &listeners {
+        addresses.entry(&listener.address).or_default().insert(&listener.host);
+    }
+    let knocks = listeners.iter().map(|listener| {
+        // An address that several hosts listen on moves between them: any of them may be the one that answers.
+        let moves = addresses.get(listener.address.as_str()).is_some_and(|hosts| hosts.len() > 1);
+        let ours = runs((!moves).then_some(&listener.host), &listener.service);
+        async move {
+            if ours {
+                return None;
+            }
+            let address: IpAddr = listener.address.parse().ok()?;
+            let socket = SocketAddr::new(address, listener.port);
+            let answered =
+                tokio::time::timeout(Duration::from_secs(2), tokio::net::TcpStream::connect(socket)).await;
+            matches!(answered, Ok(Ok(_))).then(|| {
+                let by = owner(socket).map(|o| format!(" by {o}")).unwrap_or_default();
+                let name = &listener.name;
+                let detail = format!(
+                    "port {socket} ({name}) is taken{by}; `mastic explain {name}` says where it is set"
+                );
+                (listener.host.clone(), detail)
+            })
+        }
+    });
+    join_all(knocks).await.into_iter().flatten().collect()
+}
+
 /// Returns who listens on a port of this machine: program and pid, if the kernel tells.
 fn owner(socket: SocketAddr) -> Option<String> {
-    let port = format!(":{:04X}", socket.port());
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
-        let text = fs_err::read_to_string(table).ok()?;
-        text.lines().skip(1).find_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            // State 0A is LISTEN; field 9 is the socket's inode.
-            (fields.get(1)?.ends_with(&port) && *fields.get(3)? == "0A")
-                .then(|| fields.get(9).map(|i| (*i).to_owned()))?
-        })
+    let wanted = local_forms(socket);
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs_err::read_to_string(table).unwrap_or_default());
+    let listening: Vec<Vec<&str>> = tables
+        .iter()
+        .flat_map(|text| text.lines().skip(1))
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        // State 0A is LISTEN.
+        .filter(|fields| fields.get(3) == Some(&"0A"))
+        .collect();
+    // Others may listen on the same port of other addresses.
+    let inode = wanted.iter().find_map(|form| {
+        let line = listening.iter().find(|fields| fields.get(1) == Some(&form.as_str()))?;
+        line.get(9).map(|inode| (*inode).to_owned())
     })?;
     let wanted = format!("socket:[{inode}]");
     fs_err::read_dir("/proc").ok()?.flatten().find_map(|entry| {
@@ -238,6 +270,26 @@ fn owner(socket: SocketAddr) -> Option<String> {
     })
 }
 
+/// Returns how the kernel's tables write who would answer at an address: that very one, then all addresses.
+fn local_forms(socket: SocketAddr) -> Vec<String> {
+    let port = socket.port();
+    // Each four bytes are written as the number that they are in this machine's order.
+    let words = |bytes: &[u8]| -> String {
+        bytes
+            .chunks_exact(4)
+            .filter_map(|four| four.try_into().ok())
+            .map(|four| format!("{:08X}", u32::from_ne_bytes(four)))
+            .collect()
+    };
+    let of = |address: String| format!("{address}:{port:04X}");
+    let any = [of("0".repeat(8)), of("0".repeat(32))];
+    let exact = match socket.ip() {
+        IpAddr::V4(ip) => vec![of(words(&ip.octets())), of(words(&ip.to_ipv6_mapped().octets()))],
+        IpAddr::V6(ip) => vec![of(words(&ip.octets()))],
+    };
+    exact.into_iter().chain(any).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +299,17 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let owner = owner(listener.local_addr().expect("it is bound")).expect("we own it");
         assert!(owner.contains(&format!("pid {}", std::process::id())), "{owner}");
+    }
+
+    #[test]
+    fn who_listens_on_another_address_must_not_be_named() {
+        let own = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let elsewhere = SocketAddr::new([127, 0, 0, 2].into(), own.local_addr().expect("it is bound").port());
+        assert_eq!(owner(elsewhere), None);
+        let port = elsewhere.port();
+        let everywhere = std::net::TcpListener::bind(("::", 0)).expect("a free port");
+        let there = everywhere.local_addr().expect("it is bound").port();
+        assert!(owner(SocketAddr::new([127, 0, 0, 2].into(), there)).is_some(), "{port} and {there}");
     }
 
     #[test]

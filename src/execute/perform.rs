@@ -25,6 +25,8 @@ const TAIL: u64 = 20;
 const ABSENCE: Duration = Duration::from_secs(30);
 /// Time between two questions to an engine that is gone: nothing tells when it is back.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// How long an engine may take to notice that a container's process has ended.
+const DYING: Duration = Duration::from_secs(5);
 /// What a check may take beyond its own deadline before the engine itself is suspected.
 const SLACK: Duration = Duration::from_secs(15);
 
@@ -282,11 +284,16 @@ impl<'a> Work<'a> {
             let error = match outcome {
                 Ok(Some(outcome)) if outcome.code == 0 => return Ok(()),
                 Ok(Some(outcome)) => {
+                    let said = [outcome.stdout, outcome.stderr].concat();
+                    if said.is_empty() {
+                        // A check that fails says why. One that says nothing was killed together with its container, whose
+                        // end the engine may not have noticed yet.
+                        let _ = tokio::time::timeout(DYING, engine.wait(id)).await;
+                    }
                     let there = again(engine, || engine.container(&id.0)).await?;
                     if has_died(&there) {
                         return Err(self.dead(engine, &there, name).await);
                     }
-                    let said = [outcome.stdout, outcome.stderr].concat();
                     let said =
                         self.environment.redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();
                     let tail = self.tail(engine, id).await;

@@ -1,12 +1,20 @@
 //! A deployment of a test's own on the real engine, driven through the command line as a user would.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
+
+use crate::engine::{HOST_ENGINE, PrivateEngine};
 
 /// The engine and its ports are one resource: one test at a time has it.
 static ENGINE: Mutex<()> = Mutex::new(());
@@ -80,27 +88,29 @@ impl Ran {
     }
 }
 
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 /// One deployment, gone when dropped.
 pub struct Cloud {
     pub name: String,
     pub address: String,
     pub dir: tempfile::TempDir,
+    /// What makes its ports on this machine's loopback its own, where a program listens on all addresses.
+    number: u8,
+    /// An engine of its own instead of the machine's.
+    private: Option<PrivateEngine>,
+    runs: AtomicU32,
     engine: Option<MutexGuard<'static, ()>>,
 }
 
-/// Containers of a deployment: name to (id, started at, state).
+/// Containers of a deployment: name to (id, started at, state). An ended one's state has its code: `exited 0`.
 pub type Containers = BTreeMap<String, (String, String, String)>;
 
 impl Cloud {
     /// Makes engine and images ready, and writes the least profile with a Keystone.
     pub fn new(name: &str, host_number: u8) -> Self {
-        let engine = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
-        let cloud = Self {
-            name: name.to_owned(),
-            address: format!("127.0.77.{host_number}"),
-            dir: tempfile::tempdir().expect("a temporary folder can be made"),
-            engine: Some(engine),
-        };
+        let cloud = Self::with(name, host_number, None);
         cloud.write("mastic.yaml", &cloud.profile(""));
         READY.get_or_init(|| {
             cloud.mastic(&["bootstrap"]).ok();
@@ -111,13 +121,45 @@ impl Cloud {
         cloud
     }
 
+    /// A deployment on an engine of its own, which has no images yet. The profile is the caller's to write.
+    pub fn on(name: &str, host_number: u8, engine: PrivateEngine) -> Self {
+        Self::with(name, host_number, Some(engine))
+    }
+
+    fn with(name: &str, number: u8, private: Option<PrivateEngine>) -> Self {
+        let engine = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            name: name.to_owned(),
+            address: format!("127.0.77.{number}"),
+            dir: tempfile::tempdir().expect("a temporary folder can be made"),
+            number,
+            private,
+            runs: AtomicU32::new(0),
+            engine: Some(engine),
+        }
+    }
+
+    /// Its own engine.
+    pub fn private(&self) -> &PrivateEngine {
+        self.private.as_ref().expect("the test has given it an engine of its own")
+    }
+
+    /// Where its engine listens.
+    pub fn endpoint(&self) -> String {
+        self.private.as_ref().map_or_else(|| HOST_ENGINE.to_owned(), PrivateEngine::address)
+    }
+
     /// The profile's text; `more` is appended.
     pub fn profile(&self, more: &str) -> String {
-        let Self { name, address, .. } = self;
+        let Self { name, address, number, .. } = self;
+        let endpoint = self.endpoint();
+        // Erlang listens on the loopback address whatever the host's is: two brokers of one machine need two ports.
+        let (epmd, dist) = (14369 + u32::from(*number), 25700 + u32::from(*number));
         format!(
             "deployment: {name}\nrelease: \"2026.1\"\nregion: RegionOne\n\
-             hosts:\n  local: {{engine: \"unix:///var/run/docker.sock\", address: {address}}}\n\
+             hosts:\n  local: {{engine: \"{endpoint}\", address: {address}}}\n\
              public: {{address: {address}}}\n\
+             variables: {{rabbitmq_epmd_port: {epmd}, rabbitmq_dist_port: {dist}}}\n\
              sets:\n  database: {{services: [mariadb]}}\n  messaging: {{services: [rabbitmq, memcached]}}\n  \
              api: {{services: [keystone, toolbox]}}\n  ha: {{services: [haproxy]}}\n{more}"
         )
@@ -137,7 +179,11 @@ impl Cloud {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(MASTIC);
+        // Where the engine has a network of its own, only from inside can its APIs be reached.
+        let mut command = match &self.private {
+            Some(engine) => engine.home().command(MASTIC),
+            None => Command::new(MASTIC),
+        };
         command
             .args(arguments)
             .current_dir(self.dir.path())
@@ -154,32 +200,87 @@ impl Cloud {
         Ran::new(arguments.join(" "), &output, began.elapsed())
     }
 
+    /// Starts the program in the background, in a process group of its own.
+    pub fn spawn(&self, arguments: &[&str]) -> Run {
+        let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let path = |suffix: &str| self.dir.path().join(format!("run-{number}.{suffix}"));
+        let create = |suffix: &str| File::create(path(suffix)).expect("a file can be made");
+        let mut command = self.command(arguments);
+        command.process_group(0).stdout(create("out")).stderr(create("err"));
+        let began = Instant::now();
+        let mut child = command.spawn().expect("the program under test can be started");
+        let (sender, ended) = mpsc::channel();
+        let pid = child.id();
+        // A thread that waits is how an end becomes an event.
+        std::thread::spawn(move || {
+            let _ = sender.send(child.wait().expect("a child can be waited for"));
+        });
+        Run { arguments: arguments.join(" "), pid, began, ended, status: None, out: path("out"), err: path("err") }
+    }
+
+    /// Follows what happens to the deployment's containers, from now on.
+    pub fn events(&self) -> Events {
+        let now = jiff::Timestamp::now();
+        let mut command = Command::new("docker");
+        command.args(["-H", &self.endpoint(), "events", "--format", "{{.Action}} {{.Actor.Attributes.name}}"]);
+        // The client takes its time to begin: what happens until then is asked for by its time.
+        command.arg(format!("--since={}.{:09}", now.as_second(), now.subsec_nanosecond()));
+        command.arg(format!("--filter=label=mastic.deployment={}", self.name)).arg("--filter=type=container");
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the docker client is installed");
+        let lines = BufReader::new(child.stdout.take().expect("its output was asked for")).lines();
+        let (sender, received) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Events { child, received }
+    }
+
+    /// Runs the engine's own client: an independent witness.
+    #[track_caller]
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        docker(&[&["-H", &self.endpoint()], arguments].concat())
+    }
+
     /// Lists all containers of the deployment, with the engine's own client.
     pub fn containers(&self) -> Containers {
-        docker(&[
-            "ps",
-            "-a",
-            "--no-trunc",
-            "--filter",
-            &format!("label=mastic.deployment={}", self.name),
-            "--format",
-            "{{.Names}}",
-        ])
-        .lines()
-        .map(|name| {
-            let facts =
-                docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.State.Status}}", name]);
-            let mut words = facts.split_whitespace().map(str::to_owned);
-            let mut next = || words.next().unwrap_or_default();
-            (name.to_owned(), (next(), next(), next()))
-        })
-        .collect()
+        let filter = format!("label=mastic.deployment={}", self.name);
+        let listed = self.docker(&["ps", "-a", "-q", "--no-trunc", "--filter", &filter]);
+        let ids: Vec<&str> = listed.lines().collect();
+        if ids.is_empty() {
+            return Containers::new();
+        }
+        let format = "{{.Name}} {{.Id}} {{.State.StartedAt}} {{.State.Status}} {{.State.ExitCode}}";
+        self.docker(&[&["inspect", "--type=container", "--format", format], &ids[..]].concat())
+            .lines()
+            .map(|line| {
+                let mut words = line.split_whitespace().map(str::to_owned);
+                let mut next = || words.next().unwrap_or_default();
+                let (name, id, started, state, code) = (next(), next(), next(), next(), next());
+                let state = if state == "exited" { format!("{state} {code}") } else { state };
+                (name.trim_start_matches('/').to_owned(), (id, started, state))
+            })
+            .collect()
     }
 
     pub fn volumes(&self) -> Vec<String> {
-        docker(&["volume", "ls", "-q", "--filter", &format!("label=mastic.deployment={}", self.name)])
+        let filter = format!("label=mastic.deployment={}", self.name);
+        self.docker(&["volume", "ls", "-q", "--filter", &filter]).lines().map(str::to_owned).collect()
+    }
+
+    /// Returns when each volume was made, by name.
+    pub fn volume_times(&self) -> BTreeMap<String, String> {
+        let volumes = self.volumes();
+        if volumes.is_empty() {
+            return BTreeMap::new();
+        }
+        let names: Vec<&str> = volumes.iter().map(String::as_str).collect();
+        self.docker(&[&["volume", "inspect", "--format", "{{.Name}} {{.CreatedAt}}"], &names[..]].concat())
             .lines()
-            .map(str::to_owned)
+            .filter_map(|line| line.split_once(' ').map(|(name, time)| (name.to_owned(), time.to_owned())))
             .collect()
     }
 
@@ -215,11 +316,104 @@ fn collect(path: &str, value: &Value, found: &mut BTreeMap<String, String>) {
 
 impl Drop for Cloud {
     fn drop(&mut self) {
+        // A private engine goes with all it has.
+        if self.private.is_some() {
+            return;
+        }
         let gone = self.mastic(&["destroy", "--yes", "--volumes", "all"]);
         if gone.code != Some(0) && !std::thread::panicking() {
             panic!("destroy failed:\n{}\n{}", gone.stdout, gone.stderr);
         }
         drop(self.engine.take());
+    }
+}
+
+/// A run of the program in the background.
+#[derive(Debug)]
+pub struct Run {
+    arguments: String,
+    pid: u32,
+    began: Instant,
+    ended: mpsc::Receiver<ExitStatus>,
+    status: Option<ExitStatus>,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Run {
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Waits for its end, that long at most; says whether it came.
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        if self.status.is_none() {
+            self.status = self.ended.recv_timeout(time.saturating_sub(self.began.elapsed())).ok();
+        }
+        self.status.is_some()
+    }
+
+    /// Sends a signal to its process group.
+    pub fn signal(&self, signal: Signal) {
+        let group = Pid::from_raw(i32::try_from(self.pid).expect("a process id"));
+        killpg(group, signal).expect("the run has not ended");
+    }
+
+    /// Kills it, and requires that this was what ended it.
+    pub fn kill(self) {
+        self.signal(Signal::SIGKILL);
+        let arguments = self.arguments.clone();
+        let (status, _) = self.end();
+        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "mastic {arguments} ended by itself: {status}");
+    }
+
+    /// Waits for its end.
+    pub fn wait(self) -> Ran {
+        self.end().1
+    }
+
+    fn end(mut self) -> (ExitStatus, Ran) {
+        let status = match self.status.take() {
+            Some(status) => status,
+            None => self.ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+                let said = std::fs::read_to_string(&self.err).unwrap_or_default();
+                panic!("mastic {} did not end:\n{said}", self.arguments)
+            }),
+        };
+        let read = |path: &Path| std::fs::read(path).expect("the run's output is there");
+        let output = Output { status, stdout: read(&self.out), stderr: read(&self.err) };
+        (status, Ran::new(self.arguments, &output, self.began.elapsed()))
+    }
+}
+
+/// What happens to the containers of a deployment.
+#[derive(Debug)]
+pub struct Events {
+    child: Child,
+    received: mpsc::Receiver<String>,
+}
+
+impl Events {
+    /// Waits until something (`create`, `start`, `die`, ...) happens to a container whose name has this part.
+    #[track_caller]
+    pub fn until(&self, action: &str, part: &str) {
+        let began = Instant::now();
+        loop {
+            let left = PATIENCE.saturating_sub(began.elapsed());
+            let line = self.received.recv_timeout(left).unwrap_or_else(|_| panic!("no {action} of {part}"));
+            let (what, name) = line.split_once(' ').unwrap_or((&line, ""));
+            if what == action && name.contains(part) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // It may have ended with its engine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

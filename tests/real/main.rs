@@ -2,6 +2,10 @@
 //!
 //! Needs root on a host where an engine runs or can be installed: it does that itself, as a user's first command would.
 
+mod api;
+#[path = "../support/engine.rs"]
+mod engine;
+mod faults;
 mod harness;
 mod story;
 mod toy_service;

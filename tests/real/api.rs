@@ -1,0 +1,150 @@
+//! A client of Keystone of the tests' own: an independent witness, and one that counts what users would see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::Cloud;
+
+/// Time between two requests of a [`Watch`].
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// A Keystone behind its HAProxy, reached as `clouds.yaml` says.
+#[derive(Clone, Debug)]
+pub struct Api {
+    url: String,
+    password: String,
+    ca: Vec<u8>,
+}
+
+impl Api {
+    /// Reads the written client files.
+    pub fn of(cloud: &Cloud) -> Self {
+        let text = std::fs::read_to_string(cloud.state().join("clouds.yaml")).expect("clouds.yaml is there");
+        let all: BTreeMap<String, Value> = serde_yaml::from_str(&text).expect("clouds.yaml is YAML");
+        let mine = &all["clouds"][&cloud.name];
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let ca = std::fs::read(text(&mine["cacert"])).expect("the authority's certificate is there");
+        Self { url: text(&mine["auth"]["auth_url"]), password: text(&mine["auth"]["password"]), ca }
+    }
+
+    fn client(&self) -> reqwest::Client {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca = reqwest::Certificate::from_pem(&self.ca).expect("the authority's certificate can be read");
+        reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([ca])
+            .timeout(Duration::from_secs(10))
+            // What a new client sees, not one with a kept connection.
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("a client can be made")
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime can be made").block_on(future)
+    }
+
+    async fn token(&self, client: &reqwest::Client) -> String {
+        let user = json!({"name": "admin", "domain": {"id": "default"}, "password": self.password});
+        let scope = json!({"project": {"name": "admin", "domain": {"id": "default"}}});
+        let identity = json!({"methods": ["password"], "password": {"user": user}});
+        let body = json!({"auth": {"identity": identity, "scope": scope}});
+        let request = client.post(format!("{}/auth/tokens", self.url)).json(&body);
+        let answer = request.send().await.expect("Keystone answers");
+        assert_eq!(answer.status().as_u16(), 201, "no token: {:?}", answer);
+        let token = &answer.headers()["x-subject-token"];
+        token.to_str().expect("a token is text").to_owned()
+    }
+
+    /// Makes a project, as a user would keep something.
+    pub fn make_project(&self, name: &str) {
+        Self::block_on(async {
+            let client = self.client();
+            let token = self.token(&client).await;
+            let body = json!({"project": {"name": name, "domain_id": "default"}});
+            let request = client.post(format!("{}/projects", self.url)).header("x-auth-token", token).json(&body);
+            let answer = request.send().await.expect("Keystone answers");
+            assert_eq!(answer.status().as_u16(), 201, "project {name}: {answer:?}");
+        });
+    }
+
+    /// Says whether a project is there; takes a token for it.
+    pub fn has_project(&self, name: &str) -> bool {
+        Self::block_on(async {
+            let client = self.client();
+            let token = self.token(&client).await;
+            let request = client.get(format!("{}/projects?name={name}", self.url)).header("x-auth-token", token);
+            let answer = request.send().await.expect("Keystone answers");
+            assert_eq!(answer.status().as_u16(), 200, "projects: {answer:?}");
+            let found: Value = answer.json().await.expect("Keystone answers in JSON");
+            found["projects"].as_array().is_some_and(|list| !list.is_empty())
+        })
+    }
+
+    /// Asks for the API's first page again and again, until [`Watch::end`].
+    pub fn watch(&self) -> Watch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (api, stopped) = (self.clone(), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            Self::block_on(async {
+                let client = api.client();
+                let mut seen = Seen::default();
+                let mut bad_since: Option<Instant> = None;
+                while !stopped.load(Ordering::Relaxed) {
+                    let asked = Instant::now();
+                    let answer = client.get(&api.url).send().await;
+                    let wrong = match answer {
+                        Ok(answer) if answer.status().as_u16() == 200 => None,
+                        Ok(answer) => Some(answer.status().to_string()),
+                        Err(error) => Some(format!("{error:?}")),
+                    };
+                    seen.asked += 1;
+                    match wrong {
+                        None => bad_since = None,
+                        Some(wrong) => {
+                            let since = *bad_since.get_or_insert(asked);
+                            seen.outage = seen.outage.max(since.elapsed());
+                            seen.failures.push(wrong);
+                        }
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+                seen
+            })
+        });
+        Watch { stop, thread }
+    }
+}
+
+/// What a [`Watch`] saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Requests.
+    pub asked: usize,
+    /// Why each bad one was bad.
+    pub failures: Vec<String>,
+    /// The longest time without a good answer.
+    pub outage: Duration,
+}
+
+/// A client that asks again and again, on a thread of its own.
+#[derive(Debug)]
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+impl Watch {
+    /// Ends it and returns what it saw.
+    pub fn end(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the client does not panic")
+    }
+}

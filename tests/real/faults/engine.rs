@@ -1,0 +1,57 @@
+//! The engine restarted, or killed, in the middle of a deploy. Only an engine of the test's own may be.
+
+use nix::sys::signal::Signal;
+
+use super::support::{assert_settled, say};
+use crate::api::Api;
+use crate::engine::{EngineOptions, PrivateEngine};
+use crate::harness::Cloud;
+
+/// All that the profile needs but the toolbox.
+const IMAGES: [&str; 5] = [
+    "mastic/mariadb:2026.1",
+    "mastic/rabbitmq:2026.1",
+    "mastic/memcached:2026.1",
+    "mastic/keystone:2026.1",
+    "mastic/haproxy:2026.1",
+];
+
+#[test]
+fn an_engine_that_ends_in_the_middle_of_a_deploy_must_be_survived() {
+    // The machine's engine has the images: another test's first act, or this one's.
+    drop(Cloud::new("t-images", 10));
+    let engine = PrivateEngine::start("faults", EngineOptions::default());
+    engine.load_images(&IMAGES);
+    let cloud = Cloud::on("t-engine", 10, engine);
+    cloud.write("mastic.yaml", &cloud.profile("").replace(", toolbox", ""));
+
+    // Told to end, as by its package's upgrade: it stops all containers. Killed: they live on until it is back.
+    let mut made = false;
+    for (signal, what) in
+        [(Signal::SIGTERM, "-rabbitmq-"), (Signal::SIGKILL, "-keystone-setup-"), (Signal::SIGKILL, "-mariadb-")]
+    {
+        let events = cloud.events();
+        let run = cloud.spawn(&["deploy", "--yes"]);
+        events.until("start", what);
+        cloud.private().restart(signal);
+        let ran = run.wait();
+        let when = format!("{signal} at the start of {what}: {:?} after {:.1} s", ran.code, ran.took.as_secs_f64());
+        say(&format!("  {when}"));
+        // It goes on once the engine is back, or it says that it could not and in what state things are.
+        assert!(matches!(ran.code, Some(0 | 1 | 6 | 7)), "{when}\n{}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{when}\n{}", ran.stderr);
+        cloud.mastic(&["deploy", "--yes"]).ok();
+        cloud.mastic(&["check"]).ok();
+        assert_settled(&cloud, &when);
+        let api = Api::of(&cloud);
+        cloud.private().home().inside(|| {
+            if made {
+                assert!(api.has_project("kept"), "{when}: the project was lost");
+            } else {
+                api.make_project("kept");
+            }
+        });
+        made = true;
+        cloud.mastic(&["destroy", "--yes"]).ok();
+    }
+}

@@ -1,0 +1,11 @@
+//! What must be survived: kills, failures of containers, images, ports, the engine, the disk and the journal.
+
+mod change;
+mod containers;
+mod deploy;
+mod disk;
+mod engine;
+mod journal;
+mod lock;
+mod ports;
+mod support;

@@ -50,7 +50,9 @@ pub enum BuildError {
         reason: String,
     },
     /// The engine has no room for it.
-    #[error("image {image} was not built: the disk is full where the engine keeps its data{place}:\n{reason}")]
+    #[error(
+        "image {image} was not built: the disk is full where the engine keeps its data{place}:\n{reason}"
+    )]
     Full {
         /// Which.
         image: String,

@@ -69,7 +69,8 @@ impl Api {
             let client = self.client();
             let token = self.token(&client).await;
             let body = json!({"project": {"name": name, "domain_id": "default"}});
-            let request = client.post(format!("{}/projects", self.url)).header("x-auth-token", token).json(&body);
+            let request =
+                client.post(format!("{}/projects", self.url)).header("x-auth-token", token).json(&body);
             let answer = request.send().await.expect("Keystone answers");
             assert_eq!(answer.status().as_u16(), 201, "project {name}: {answer:?}");
         });
@@ -80,7 +81,8 @@ impl Api {
         Self::block_on(async {
             let client = self.client();
             let token = self.token(&client).await;
-            let request = client.get(format!("{}/projects?name={name}", self.url)).header("x-auth-token", token);
+            let request =
+                client.get(format!("{}/projects?name={name}", self.url)).header("x-auth-token", token);
             let answer = request.send().await.expect("Keystone answers");
             assert_eq!(answer.status().as_u16(), 200, "projects: {answer:?}");
             let found: Value = answer.json().await.expect("Keystone answers in JSON");

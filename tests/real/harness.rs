@@ -215,14 +215,28 @@ impl Cloud {
         std::thread::spawn(move || {
             let _ = sender.send(child.wait().expect("a child can be waited for"));
         });
-        Run { arguments: arguments.join(" "), pid, began, ended, status: None, out: path("out"), err: path("err") }
+        Run {
+            arguments: arguments.join(" "),
+            pid,
+            began,
+            ended,
+            status: None,
+            out: path("out"),
+            err: path("err"),
+        }
     }
 
     /// Follows what happens to the deployment's containers, from now on.
     pub fn events(&self) -> Events {
         let now = jiff::Timestamp::now();
         let mut command = Command::new("docker");
-        command.args(["-H", &self.endpoint(), "events", "--format", "{{.Action}} {{.Actor.Attributes.name}}"]);
+        command.args([
+            "-H",
+            &self.endpoint(),
+            "events",
+            "--format",
+            "{{.Action}} {{.Actor.Attributes.name}}",
+        ]);
         // The client takes its time to begin: what happens until then is asked for by its time.
         command.arg(format!("--since={}.{:09}", now.as_second(), now.subsec_nanosecond()));
         command.arg(format!("--filter=label=mastic.deployment={}", self.name)).arg("--filter=type=container");
@@ -364,7 +378,11 @@ impl Run {
         self.signal(Signal::SIGKILL);
         let arguments = self.arguments.clone();
         let (status, _) = self.end();
-        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "mastic {arguments} ended by itself: {status}");
+        assert_eq!(
+            status.signal(),
+            Some(Signal::SIGKILL as i32),
+            "mastic {arguments} ended by itself: {status}"
+        );
     }
 
     /// Waits for its end.

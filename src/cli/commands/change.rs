@@ -8,10 +8,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::cli::args::{Consent, DeployArgs, DestroyArgs, PlanArgs, StopArgs, UnlockArgs};
+use crate::cli::commands::carry_out::carry_out;
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::session::{Loaded, Make, needs_yes};
-use crate::cli::commands::carry_out::carry_out;
 use crate::model::desired::IdentitySpec;
 use crate::model::{DeploymentName, Desired, ReleaseName};
 use crate::plan::{self, Accept, HazardKind, Options, Plan, Purpose, Volumes};

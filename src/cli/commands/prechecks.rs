@@ -197,7 +197,8 @@ pub async fn refuse_taken_ports(loaded: &Loaded, observed: &Observed, plan: &Pla
     if taken.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> = taken.into_iter().map(|(host, detail)| format!("host {host}: {detail}")).collect();
+    let lines: Vec<String> =
+        taken.into_iter().map(|(host, detail)| format!("host {host}: {detail}")).collect();
     Err(CliError::new(format!("{}; nothing was touched", lines.join("\n")))
         .help("end that program, or choose another port or address in the profile")
         .into())
@@ -245,7 +246,8 @@ async fn taken(listeners: Vec<Listener>, observed: &Observed) -> Vec<(HostName, 
 /// Returns who listens on a port of this machine: program and pid, if the kernel tells.
 fn owner(socket: SocketAddr) -> Option<String> {
     let wanted = local_forms(socket);
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs_err::read_to_string(table).unwrap_or_default());
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs_err::read_to_string(table).unwrap_or_default());
     let listening: Vec<Vec<&str>> = tables
         .iter()
         .flat_map(|text| text.lines().skip(1))

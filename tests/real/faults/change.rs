@@ -11,7 +11,8 @@ const REMOVALS: u32 = 4;
 
 /// Containers of all services but Keystone's, which a change of keystone.conf has nothing to do with.
 fn others(cloud: &Cloud) -> Containers {
-    let mine = |name: &String| name.contains("-keystone-") || name.ends_with(".ledger") || name.ends_with(".lock");
+    let mine =
+        |name: &String| name.contains("-keystone-") || name.ends_with(".ledger") || name.ends_with(".lock");
     cloud.containers().into_iter().filter(|(name, _)| !mine(name)).collect()
 }
 
@@ -23,7 +24,8 @@ fn change(cloud: &Cloud, seconds: u32) {
 /// What each container of Keystone was made from: its spec's hash.
 fn specs(cloud: &Cloud) -> BTreeMap<String, String> {
     let label = |name: &String| {
-        let hash = cloud.docker(&["inspect", "--format", "{{index .Config.Labels \"mastic.spec-hash\"}}", name]);
+        let hash =
+            cloud.docker(&["inspect", "--format", "{{index .Config.Labels \"mastic.spec-hash\"}}", name]);
         (name.rsplit_once('-').map_or(name.clone(), |(slot, _)| slot.to_owned()), hash.trim().to_owned())
     };
     cloud.containers().keys().filter(|name| name.contains("-keystone-")).map(label).collect()
@@ -89,7 +91,8 @@ fn changes_and_removals_killed_at_random_moments_must_converge() {
         let moment = dice.moment(whole, round, REMOVALS);
         // The last one takes the data too, which takes the same consent and more steps.
         let last = round + 1 == REMOVALS;
-        let arguments = if last { &["destroy", "--yes", "--volumes", "all"][..] } else { &["destroy", "--yes"] };
+        let arguments =
+            if last { &["destroy", "--yes", "--volumes", "all"][..] } else { &["destroy", "--yes"] };
         let mut run = cloud.spawn(arguments);
         let when = if run.ends_within(moment) {
             run.wait().ok();

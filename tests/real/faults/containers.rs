@@ -17,7 +17,10 @@ fn assert_returned(before: &Containers, cloud: &Cloud, restarted: &str) {
     let now = cloud.containers();
     assert_eq!(ids(before), ids(&now), "the set was not returned to what it was");
     let others = |all: &Containers| -> Containers {
-        all.iter().filter(|(name, _)| !name.contains(restarted)).map(|(n, c)| (n.clone(), c.clone())).collect()
+        all.iter()
+            .filter(|(name, _)| !name.contains(restarted))
+            .map(|(n, c)| (n.clone(), c.clone()))
+            .collect()
     };
     assert_eq!(others(before), others(&now), "others than {restarted} were touched");
     assert_tidy(cloud, "after the undo");
@@ -40,7 +43,8 @@ fn toy(cloud: &Cloud, greeting: &str, check: &str) {
 fn containers_that_cannot_serve_must_be_undone_with_their_own_words() {
     let cloud = Cloud::new("t-crash", 9);
     toy(&cloud, "moin", "process:sleep");
-    let profile = cloud.profile("library: [extra]\n").replace("sets:\n", "sets:\n  tools: {services: [toy]}\n");
+    let profile =
+        cloud.profile("library: [extra]\n").replace("sets:\n", "sets:\n  tools: {services: [toy]}\n");
     cloud.write("mastic.yaml", &profile);
     cloud.mastic(&["deploy", "--yes"]).ok();
     let before = cloud.containers();

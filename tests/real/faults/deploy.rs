@@ -29,7 +29,8 @@ fn a_deploy_killed_at_thirty_random_moments_must_converge() {
         let part = cycle % PARTS;
         let mut left = whole;
         for attempt in 0..3 {
-            let moment = if attempt == 0 { dice.moment(whole, part, PARTS) } else { left.mul_f64(dice.fraction()) };
+            let moment =
+                if attempt == 0 { dice.moment(whole, part, PARTS) } else { left.mul_f64(dice.fraction()) };
             let before = cut_off(&cloud);
             let mut run = cloud.spawn(&["deploy", "--yes"]);
             if run.ends_within(moment) {
@@ -42,7 +43,8 @@ fn a_deploy_killed_at_thirty_random_moments_must_converge() {
             kills += 1;
             hit[part as usize] |= attempt == 0;
             left = left.saturating_sub(moment).max(whole / 8);
-            let when = format!("cycle {cycle}, killed after {:.2} s ({})", moment.as_secs_f64(), progress(&cloud));
+            let when =
+                format!("cycle {cycle}, killed after {:.2} s ({})", moment.as_secs_f64(), progress(&cloud));
             say(&format!("  {when}"));
             volumes.assert_intact(&cloud, &when);
         }

@@ -10,7 +10,8 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn a_full_disk_must_be_said_and_a_build_with_room_must_go_on() {
     drop(Cloud::new("t-images", 11));
-    let engine = PrivateEngine::start("disk", EngineOptions { disk: Some(256 * MIB), ..EngineOptions::default() });
+    let engine =
+        PrivateEngine::start("disk", EngineOptions { disk: Some(256 * MIB), ..EngineOptions::default() });
     engine.load_images(&["mastic/debian:trixie", "mastic/base:2026.1"]);
     let cloud = Cloud::on("t-disk", 11, engine);
     // More than there is room for, beside what it stands on.
@@ -34,8 +35,11 @@ fn a_full_disk_must_be_said_and_a_build_with_room_must_go_on() {
     cloud.write("mastic.yaml", &profile);
     let data = cloud.private().home().path("data");
 
-    let full = cloud.mastic(&["build"]).code(1).says("the disk is full").says(&data.to_string_lossy()).says("prune");
-    assert!(full.stderr.contains("No space left on device") || full.stderr.contains("no space left on device"));
+    let full =
+        cloud.mastic(&["build"]).code(1).says("the disk is full").says(&data.to_string_lossy()).says("prune");
+    assert!(
+        full.stderr.contains("No space left on device") || full.stderr.contains("no space left on device")
+    );
     assert_eq!(cloud.docker(&["images", "-q", "mastic/toy"]).trim(), "", "half an image has the name");
     cloud.mastic(&["deploy", "--yes"]).code(1).says("mastic/toy:2026.1").says("mastic build");
     assert_eq!(cloud.containers().len(), 0);

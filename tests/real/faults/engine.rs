@@ -27,15 +27,18 @@ fn an_engine_that_ends_in_the_middle_of_a_deploy_must_be_survived() {
 
     // Told to end, as by its package's upgrade: it stops all containers. Killed: they live on until it is back.
     let mut made = false;
-    for (signal, what) in
-        [(Signal::SIGTERM, "-rabbitmq-"), (Signal::SIGKILL, "-keystone-setup-"), (Signal::SIGKILL, "-mariadb-")]
-    {
+    for (signal, what) in [
+        (Signal::SIGTERM, "-rabbitmq-"),
+        (Signal::SIGKILL, "-keystone-setup-"),
+        (Signal::SIGKILL, "-mariadb-"),
+    ] {
         let events = cloud.events();
         let run = cloud.spawn(&["deploy", "--yes"]);
         events.until("start", what);
         cloud.private().restart(signal);
         let ran = run.wait();
-        let when = format!("{signal} at the start of {what}: {:?} after {:.1} s", ran.code, ran.took.as_secs_f64());
+        let when =
+            format!("{signal} at the start of {what}: {:?} after {:.1} s", ran.code, ran.took.as_secs_f64());
         say(&format!("  {when}"));
         // It goes on once the engine is back, or it says that it could not and in what state things are.
         assert!(matches!(ran.code, Some(0 | 1 | 6 | 7)), "{when}\n{}", ran.stderr);

@@ -25,7 +25,11 @@ fn a_damaged_journal_must_be_said_and_must_not_stop_the_next_run() {
     let text = std::fs::read(&path).expect("the journal can be read");
     std::fs::write(&path, &text[..text.len() - 17]).expect("the journal can be written");
     let next = cloud.mastic(&["deploy", "--yes"]).ok().says(&run_name(&path)).says("was cut off");
-    assert!(next.stderr.contains("the last line of") && next.stderr.contains(&*path.to_string_lossy()), "{}", next.stderr);
+    assert!(
+        next.stderr.contains("the last line of") && next.stderr.contains(&*path.to_string_lossy()),
+        "{}",
+        next.stderr
+    );
     assert_settled(&cloud, "after a cut off journal");
 
     // Overwritten in the middle: said with its line.

@@ -47,7 +47,9 @@ fn two_deploys_must_not_meet_and_an_interrupted_one_must_leave_a_known_state() {
     assert!(!has_lock(&cloud), "the lock was left");
     let left = cloud.containers();
     assert!(!left.keys().any(|name| name.contains("-keystone-")), "the unproven set was left: {left:#?}");
-    assert!(left.values().all(|(_, _, state)| state == "running" || state == "exited 0" || state == "created"));
+    assert!(
+        left.values().all(|(_, _, state)| state == "running" || state == "exited 0" || state == "created")
+    );
     let database: Vec<_> = left.iter().filter(|(name, _)| name.contains("-mariadb-")).collect();
     cloud.mastic(&["deploy", "--yes"]).ok();
     let now = cloud.containers();
@@ -94,7 +96,8 @@ fn the_lock_of_a_killed_run_must_be_released_by_unlock_or_by_the_next_run() {
     cloud.mastic(&["destroy", "--yes", "--volumes", "all"]).ok();
     kill();
     let killed = cut_off(&cloud);
-    let next = cloud.mastic(&["deploy", "--yes"]).ok().says("to be killed").says("was taken over").says(&killed[0]);
+    let next =
+        cloud.mastic(&["deploy", "--yes"]).ok().says("to be killed").says("was taken over").says(&killed[0]);
     assert!(next.stderr.contains("of generation 1"), "{}", next.stderr);
     let again = cloud.mastic(&["deploy", "--yes"]).ok();
     assert!(!again.stderr.contains("cut off"), "it was told twice:\n{}", again.stderr);

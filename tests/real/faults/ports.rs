@@ -9,7 +9,11 @@ fn missing_images_and_taken_ports_must_be_said_before_anything_is_touched() {
 
     cloud.write("mastic.yaml", &cloud.profile("images: {pins: {keystone: \"mastic/no-such-image:1\"}}\n"));
     cloud.mastic(&["deploy", "--yes"]).code(1).says("mastic/no-such-image:1").says("mastic build");
-    assert_eq!((cloud.containers().len(), cloud.volumes().len()), (0, 0), "a hopeless deploy has made something");
+    assert_eq!(
+        (cloud.containers().len(), cloud.volumes().len()),
+        (0, 0),
+        "a hopeless deploy has made something"
+    );
     cloud.write("mastic.yaml", &cloud.profile(""));
 
     // A program of somebody else's answers on HAProxy's port: its name and number are said, nothing is touched.
@@ -18,14 +22,26 @@ fn missing_images_and_taken_ports_must_be_said_before_anything_is_touched() {
     let port = format!("{}:5000", cloud.address);
     cloud.mastic(&["prechecks"]).code(1).says(&port).says(&own);
     cloud.mastic(&["deploy", "--yes"]).code(1).says(&port).says(&own).says("nothing was touched");
-    assert_eq!((cloud.containers().len(), cloud.volumes().len()), (0, 0), "a hopeless deploy has made something");
+    assert_eq!(
+        (cloud.containers().len(), cloud.volumes().len()),
+        (0, 0),
+        "a hopeless deploy has made something"
+    );
     drop(taken);
 
     // Bound but silent: no knock finds it, so the container fails. Its words are shown, and its set is undone.
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket can be made");
     socket.bind(port.parse().expect("an address")).expect("the port is free");
-    let failed = cloud.mastic(&["deploy", "--yes"]).code(6).says("haproxy").says("set ha: was returned to what it was");
-    assert!(failed.stderr.contains("cannot bind socket"), "the container's own words are missing:\n{}", failed.stderr);
+    let failed = cloud
+        .mastic(&["deploy", "--yes"])
+        .code(6)
+        .says("haproxy")
+        .says("set ha: was returned to what it was");
+    assert!(
+        failed.stderr.contains("cannot bind socket"),
+        "the container's own words are missing:\n{}",
+        failed.stderr
+    );
     let left = cloud.containers();
     assert!(!left.keys().any(|name| name.contains("-haproxy-")), "the failed set was left: {left:#?}");
     assert!(!left.keys().any(|name| name.ends_with(".lock")), "the lock was left");

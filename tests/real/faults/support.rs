@@ -16,10 +16,12 @@ pub struct Dice(u64);
 impl Dice {
     /// The seed is `MASTIC_TEST_SEED`, or another one each time; it is said either way.
     pub fn new(what: &str) -> Self {
-        let seed = std::env::var("MASTIC_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            u64::try_from(now.expect("the clock is after 1970").as_nanos() % u128::from(u64::MAX)).unwrap_or(1)
-        });
+        let seed =
+            std::env::var("MASTIC_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                u64::try_from(now.expect("the clock is after 1970").as_nanos() % u128::from(u64::MAX))
+                    .unwrap_or(1)
+            });
         say(&format!("{what}: MASTIC_TEST_SEED={seed}"));
         // Zero would stay zero.
         Self(seed.max(1))
@@ -51,7 +53,11 @@ pub fn say(text: &str) {
 pub fn assert_settled(cloud: &Cloud, when: &str) {
     let before = cloud.containers();
     let again = cloud.mastic(&["deploy", "--yes"]).ok();
-    assert!(again.stderr.contains("nothing to do"), "{when}: a second deploy had something to do:\n{}", again.stderr);
+    assert!(
+        again.stderr.contains("nothing to do"),
+        "{when}: a second deploy had something to do:\n{}",
+        again.stderr
+    );
     assert_eq!(before, cloud.containers(), "{when}: a second deploy touched containers");
     assert_tidy(cloud, when);
 }

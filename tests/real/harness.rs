@@ -89,7 +89,7 @@ impl Ran {
 }
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// One deployment, gone when dropped.
 pub struct Cloud {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::commands::change::{Change, blocked, client_files};
@@ -242,13 +243,16 @@ fn capital(word: &str) -> String {
 fn interruptible(context: &Context, cancel: &CancellationToken, over: &CancellationToken) {
     let (cancel, over, printer) = (cancel.clone(), over.clone(), context.printer);
     tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        // One stream each from here on: a signal that comes while another is dealt with is not lost.
+        let listen = tokio::signal::unix::signal;
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (listen(SignalKind::interrupt()), listen(SignalKind::terminate()))
         else {
             return;
         };
         loop {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             if over.is_cancelled() {

@@ -186,9 +186,10 @@ impl Walk<'_, '_> {
                 sets.extend(undone);
                 failures.extend(more);
             } else {
-                // Left where it is, on purpose: the next run finishes it. A person's own interruption is no failure.
-                broken = !failures.is_empty();
-                sets.extend(touched.into_iter().map(|set| (set, SetOutcome::Unfinished)));
+                // Such is not taken back. A person's own interruption is no failure: the next run finishes it.
+                broken = !interrupted;
+                let left = if interrupted { SetOutcome::Unfinished } else { SetOutcome::Broken };
+                sets.extend(touched.into_iter().map(|set| (set, left)));
             }
         }
         let outcome = match (wrong, broken, interrupted) {

@@ -1,7 +1,7 @@
 //! The words for kinds of mistakes. They are stable: scripts may look at them.
 
 /// Every code with what it means. `docs/reference/diagnostics.md` is made from it; tests compare it with the sources.
-pub const CODES: [(&str, &str); 76] = [
+pub const CODES: &[(&str, &str)] = &[
     ("address-twice", "Two hosts have one address."),
     ("bad-address", "An address that nobody can be reached at."),
     ("bad-device", "A device that is not below /dev/."),

@@ -221,6 +221,9 @@ pub struct BuildArgs {
     /// Build every image of the library, not only those the profile needs
     #[arg(long)]
     pub all: bool,
+    /// Push them to the registry that the profile names, for `mastic pull` elsewhere
+    #[arg(long, conflicts_with = "plan")]
+    pub push: bool,
 }
 
 /// `images`
@@ -336,6 +339,15 @@ pub enum SecretsCommand {
     Path,
     /// List the names
     List,
+    /// Take over the secrets and certificates of a deployment that was made from another machine or folder
+    ///
+    /// FROM is a copy of its state folder (see `mastic secrets path` there), or of its secrets.yaml alone. What is here
+    /// already and differs is never overwritten.
+    Import {
+        /// The state folder, or its secrets.yaml
+        #[arg(value_name = "FROM", value_hint = ValueHint::AnyPath)]
+        from: PathBuf,
+    },
 }
 
 /// `unlock`

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{Consent, DeployArgs, DestroyArgs, PlanArgs, StopArgs, UnlockArgs};
@@ -16,7 +17,7 @@ use crate::execute::{self, RunReport};
 use crate::model::desired::IdentitySpec;
 use crate::model::{DeploymentName, Desired, Observed, ReleaseName};
 use crate::plan::{self, Accept, HazardKind, Options, Plan, Purpose, Volumes};
-use crate::store::{files, lock};
+use crate::store::{files, lock, secrets};
 
 /// `mastic plan`
 pub async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
@@ -26,8 +27,9 @@ pub async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
     let make = if args.output.is_some() { Make::Keep } else { Make::Pretend };
     let options = Options { selection: context.selection(&args.selection)?, ..Options::default() };
     context.reach(&engines).await?;
-    let (desired, observed) =
-        tokio::try_join!(context.desired(&loaded, &engines, make), context.observe(&loaded, &engines))?;
+    let observed = context.observe(&loaded, &engines).await?;
+    context.same_secrets(&loaded, &observed)?;
+    let desired = context.desired(&loaded, &engines, make).await?;
     let plan = context.plan(&desired, &observed, &options)?;
     if let Some(file) = &args.output {
         let path = std::path::absolute(file)
@@ -110,8 +112,9 @@ pub async fn deploy_with(
         ..Options::default()
     };
     context.reach(engines).await?;
-    let (desired, observed) =
-        tokio::try_join!(context.desired(loaded, engines, Make::Keep), context.observe(loaded, engines))?;
+    let observed = context.observe(loaded, engines).await?;
+    context.same_secrets(loaded, &observed)?;
+    let desired = context.desired(loaded, engines, Make::Keep).await?;
     let plan = context.plan(&desired, &observed, &options)?;
     if let Some(given) = given {
         fresh(&given, &plan)?;
@@ -317,6 +320,7 @@ async fn run(
         cancel: cancel.clone(),
         registrar: Arc::new(crate::cloud::Registrar::new(&change.loaded.state)),
         redactor,
+        secrets: secrets::read(&change.loaded.state)?.fingerprint(),
         state: change.loaded.state.clone(),
         operator: operator(),
         message: change.message.clone(),
@@ -450,6 +454,9 @@ pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<Exit> {
     context.reach(&engines).await?;
     let Some(holder) = lock::holder(&engines, &loaded.profile.document.deployment).await? else {
         context.printer.say("nobody holds the lock");
+        if context.global.json {
+            context.printer.data(&serde_json::to_string_pretty(&json!({"version": 1, "released": null}))?);
+        }
         return Ok(Exit::Done);
     };
     context.printer.say(&holder.to_string());
@@ -460,5 +467,12 @@ pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<Exit> {
     }
     lock::break_lock(&engines, &loaded.profile.document.deployment).await?;
     context.printer.say("released");
+    if context.global.json {
+        let document = json!({"version": 1, "released": {
+            "owner": holder.owner, "machine": holder.machine, "pid": holder.pid, "since": holder.since,
+            "message": holder.message,
+        }});
+        context.printer.data(&serde_json::to_string_pretty(&document)?);
+    }
     Ok(Exit::Done)
 }

@@ -53,6 +53,7 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     .await;
 
     let drift = if args.drift {
+        context.same_secrets(&loaded, &observed)?;
         let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
         Some(context.plan(&desired, &observed, &Options { selection, ..Options::default() })?)
     } else {

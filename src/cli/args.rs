@@ -215,7 +215,7 @@ pub struct BuildArgs {
     /// Say what would be built and why
     #[arg(long)]
     pub plan: bool,
-    /// Forget cached layers
+    /// Forget cached layers; with --only, those of these images alone
     #[arg(long)]
     pub no_cache: bool,
     /// Build every image of the library, not only those the profile needs

@@ -329,14 +329,35 @@ impl Context {
         }
     }
 
-    /// Reads `--set` and `--service`.
-    pub fn selection(&self, args: &SelectionArgs) -> Result<Selection> {
-        let parse = |error: crate::model::NameError| CliError::new(error.to_string());
+    /// Reads `--set` and `--service`. A name that neither the profile nor what is deployed knows is a mistake: it would
+    /// select nothing, and look like success.
+    pub fn selection(&self, args: &SelectionArgs, loaded: &Loaded, observed: &Observed) -> Result<Selection> {
+        let listing = loaded.profile.listing();
+        let deployed = || {
+            let containers = observed.hosts.values().flat_map(|host| &host.containers);
+            containers.filter_map(|container| container.slot_labels.as_ref())
+        };
+        let sets: BTreeSet<_> = loaded.profile.sets().iter().chain(deployed().map(|l| &l.set)).collect();
+        let services: BTreeSet<_> =
+            listing.iter().flat_map(|s| s.services.keys()).chain(deployed().map(|l| &l.service)).collect();
         Ok(Selection {
-            sets: args.sets.iter().map(|s| s.parse().map_err(parse)).collect::<Result<_, _>>()?,
-            services: args.services.iter().map(|s| s.parse().map_err(parse)).collect::<Result<_, _>>()?,
+            sets: args.sets.iter().map(|s| one_of("set", s, &sets)).collect::<Result<_>>()?,
+            services: args.services.iter().map(|s| one_of("service", s, &services)).collect::<Result<_>>()?,
         })
     }
+}
+
+/// Finds a name among those that there are.
+fn one_of<N: Ord + Clone + AsRef<str>>(kind: &str, name: &str, known: &BTreeSet<&N>) -> Result<N> {
+    if let Some(found) = known.iter().find(|candidate| candidate.as_ref() == name) {
+        return Ok((*found).clone());
+    }
+    let names: Vec<&str> = known.iter().map(|candidate| candidate.as_ref()).collect();
+    let mut error = CliError::new(format!("there is no {kind} `{name}` in this deployment"));
+    if let Some(near) = nearest(name, names.iter().copied()) {
+        error = error.help(format!("did you mean `{near}`?"));
+    }
+    Err(error.help(format!("there are: {}", names.join(", "))).into())
 }
 
 /// Returns the nearest of some words, if one is near.

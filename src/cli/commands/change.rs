@@ -25,9 +25,9 @@ pub async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
     let engines = context.engines(&loaded.profile).await?;
     // A plan that is kept is bound to the secrets it was made with.
     let make = if args.output.is_some() { Make::Keep } else { Make::Pretend };
-    let options = Options { selection: context.selection(&args.selection)?, ..Options::default() };
-    context.reach(&engines).await?;
     let observed = context.observe(&loaded, &engines).await?;
+    let selection = context.selection(&args.selection, &loaded, &observed)?;
+    let options = Options { selection, ..Options::default() };
     context.same_secrets(&loaded, &observed)?;
     let desired = context.desired(&loaded, &engines, make).await?;
     let plan = context.plan(&desired, &observed, &options)?;
@@ -103,16 +103,13 @@ pub async fn deploy_with(
 ) -> Result<(Exit, String)> {
     let Change { loaded, engines, .. } = change;
     let given = args.plan.as_deref().map(read_plan).transpose()?;
-    let options = Options {
-        selection: match &given {
-            Some(plan) => plan.selection.clone(),
-            None => context.selection(&args.selection)?,
-        },
-        accept: accept(change.consent)?,
-        ..Options::default()
-    };
-    context.reach(engines).await?;
+    let accept = accept(change.consent)?;
     let observed = context.observe(loaded, engines).await?;
+    let selection = match &given {
+        Some(plan) => plan.selection.clone(),
+        None => context.selection(&args.selection, loaded, &observed)?,
+    };
+    let options = Options { selection, accept, ..Options::default() };
     context.same_secrets(loaded, &observed)?;
     let desired = context.desired(loaded, engines, Make::Keep).await?;
     let plan = context.plan(&desired, &observed, &options)?;
@@ -383,7 +380,7 @@ pub async fn stop_or_start(context: &Context, args: &StopArgs, purpose: &Purpose
     let engines = context.engines(&loaded.profile).await?;
     let observed = context.observe(&loaded, &engines).await?;
     let options = Options {
-        selection: context.selection(&args.selection)?,
+        selection: context.selection(&args.selection, &loaded, &observed)?,
         accept: accept(&args.consent)?,
         ..Options::default()
     };

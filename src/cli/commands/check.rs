@@ -27,7 +27,8 @@ struct Row {
 pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
     let loaded = context.load()?;
     let engines = context.engines(&loaded.profile).await?;
-    let selection = context.selection(&args.selection)?;
+    let observed = context.observe(&loaded, &engines).await?;
+    let selection = context.selection(&args.selection, &loaded, &observed)?;
     let redactor = context.redactor(&loaded)?;
     let mut checks = Vec::new();
     for (engine, container) in context.running(&loaded, &engines, &[]).await? {
@@ -71,7 +72,6 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
     let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
     if let Some(access) = desired.identity.access.as_ref().filter(|_| selection.is_everything()) {
         let began = Instant::now();
-        let observed = context.observe(&loaded, &engines).await?;
         let answer = match context.same_secrets(&loaded, &observed) {
             Ok(()) => {
                 let answer = crate::cloud::check(&loaded.state, &desired, access).await;

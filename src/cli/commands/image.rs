@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::bootstrap;
 use crate::build::input::Settings;
 use crate::build::plan::Decision;
-use crate::build::run::{self, Built};
+use crate::build::graph::DEBIAN;
+use crate::build::run::{self, Built, Cache};
 use crate::cli::args::{BootstrapArgs, BuildArgs, ImagesArgs};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
@@ -106,8 +107,13 @@ pub async fn build_images(
     if args.push && document.images.registry.is_none() {
         return Err(CliError::new("the profile names no registry to push to").help("set `images.registry`").into());
     }
+    let cache = match (args.no_cache, args.only.is_empty()) {
+        (false, _) => Cache::Use,
+        (true, true) => Cache::ForgetAll,
+        (true, false) => Cache::ForgetWanted,
+    };
     for (host, engine) in &engines {
-        let job = run::prepare(engine.as_ref(), &loaded.library, settings.clone(), &wanted, args.no_cache)
+        let job = run::prepare(engine.as_ref(), &loaded.library, settings.clone(), &wanted, cache)
             .await
             .with_context(|| format!("host `{host}`"))?;
         if args.plan {
@@ -135,7 +141,7 @@ pub async fn build_images(
             changes |= !job.plan.is_empty();
             continue;
         }
-        let built = run::run(Arc::clone(engine), &job, args.no_cache, context.reporter.as_ref()).await?;
+        let built = run::run(Arc::clone(engine), &job, context.reporter.as_ref()).await?;
         let made = built.iter().filter(|b| !b.unchanged).count();
         context.printer.say(&format!("images: {made} built, {} unchanged", built.len() - made));
         if document.images.registry.is_some() {
@@ -156,7 +162,10 @@ pub async fn build_images(
 /// Gives what was built the names that the profile's registry has for it: those are what a deploy looks for.
 async fn name_for_registry(loaded: &Loaded, engine: &dyn Engine, built: &[Built]) -> Result<()> {
     for image in built {
-        // `debian`, below all others, has no name of its own in a profile.
+        // What all others stand on belongs to the build, and is nothing that a profile asks for.
+        if image.image == DEBIAN {
+            continue;
+        }
         let Ok(name) = ImageName::new(image.image.as_str()) else { continue };
         let reference = loaded.profile.image_reference(&name);
         let pinned = loaded.profile.document.images.pins.contains_key(&name);
@@ -374,12 +383,40 @@ async fn sbom(
     engine.remove(&id, true).await?;
     let found = found.with_context(|| format!("{reference} has no list of what is installed"))?;
     let tree = archive::unpack(&found)?;
-    for entry in tree.values() {
-        if let Some(bytes) = entry.bytes() {
-            context.printer.data(&String::from_utf8_lossy(bytes));
-        }
+    let bytes = tree.values().find_map(|entry| entry.bytes());
+    let bytes = bytes.with_context(|| format!("{reference} has no list of what is installed"))?;
+    if context.global.json {
+        context.printer.data(&String::from_utf8_lossy(bytes));
+    } else {
+        let document = serde_json::from_slice(bytes).with_context(|| format!("the list in {reference} is damaged"))?;
+        let rows = components(&document);
+        context.printer.data(&table(&rows));
+        context.printer.data(&format!("{} packages in {reference}, image {}", rows.len() - 1, image.id.short()));
     }
     Ok(Exit::Done)
+}
+
+/// Reads a CycloneDX document's components as rows of a table. A package URL says where each is from:
+/// `pkg:deb/debian/bash@5.2?arch=amd64&distro=trixie`, `pkg:pypi/keystone@29.1.0`.
+fn components(document: &serde_json::Value) -> Vec<Vec<String>> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let mut rows = vec![["PACKAGE", "VERSION", "FROM"].map(str::to_owned).to_vec()];
+    for part in document["components"].as_array().into_iter().flatten() {
+        let purl = text(&part["purl"]);
+        let from = match purl.strip_prefix("pkg:").and_then(|rest| rest.split_once('/')) {
+            Some(("deb", rest)) => {
+                let vendor = rest.split('/').next().unwrap_or_default();
+                let suite = purl.split_once("distro=").map(|(_, suite)| suite).unwrap_or_default();
+                let source = text(&part["properties"][0]["value"]);
+                let source = if source.is_empty() { source } else { format!(", source {source}") };
+                format!("{vendor} {suite}{source}")
+            }
+            Some(("pypi", _)) => "PyPI, by the hashes of the release's lock".to_owned(),
+            _ => purl,
+        };
+        rows.push(vec![text(&part["name"]), text(&part["version"]), from]);
+    }
+    rows
 }
 
 #[cfg(test)]
@@ -398,5 +435,17 @@ mod tests {
         let found = shares(images.iter().map(|(d, s)| (d.as_slice(), s.as_slice())));
         assert_eq!(found.layers.values().sum::<u64>(), 100 + 50 + 7 + 7);
         assert_eq!(found.own, [0, 0, 7, 7]);
+    }
+
+    #[test]
+    fn where_a_package_is_from_must_be_told_by_its_url() {
+        let document = json!({"components": [
+            {"name": "bash", "version": "5.2-2+b1", "purl": "pkg:deb/debian/bash@5.2-2%2Bb1?arch=amd64&distro=trixie",
+             "properties": [{"name": "mastic:source", "value": "bash 5.2-2"}]},
+            {"name": "keystone", "version": "29.1.0", "purl": "pkg:pypi/keystone@29.1.0"},
+        ]});
+        let rows = components(&document);
+        assert_eq!(rows[1], ["bash", "5.2-2+b1", "debian trixie, source bash 5.2-2"]);
+        assert_eq!(rows[2], ["keystone", "29.1.0", "PyPI, by the hashes of the release's lock"]);
     }
 }

@@ -17,8 +17,8 @@ use crate::plan::{self, Options};
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     let loaded = context.load()?;
     let engines = context.engines(&loaded.profile).await?;
-    let selection = context.selection(&args.selection)?;
     let observed = context.observe(&loaded, &engines).await?;
+    let selection = context.selection(&args.selection, &loaded, &observed)?;
     let now = Timestamp::now();
 
     let mut containers = Vec::new();

@@ -133,8 +133,16 @@ fn images_must_tell_what_is_in_them_and_count_shared_layers_once() {
 
     // What is installed, and from where: of an image that never ran. dpkg in it is the witness.
     let table = cloud.mastic(&["images", "--sbom", "mariadb"]).ok().stdout;
-    let installed =
-        docker(&["run", "--rm", "--network=none", "mastic/mariadb:2026.1", "dpkg-query", "-W", "-f", "${Package} ${Version}\n"]);
+    let installed = docker(&[
+        "run",
+        "--rm",
+        "--network=none",
+        "mastic/mariadb:2026.1",
+        "dpkg-query",
+        "-W",
+        "-f",
+        "${Package} ${Version}\n",
+    ]);
     let rows: Vec<&str> = table.lines().skip(1).collect();
     for line in installed.lines() {
         let (name, version) = line.split_once(' ').expect("name and version");
@@ -255,7 +263,8 @@ fn only_a_fault_of_the_network_must_be_tried_again_and_the_hosts_proxy_and_ca_be
     let _tags = Tags("t-retry/");
     let proxy = Proxy::start(&cloud.address);
     let url = format!("http://{}:{}/", cloud.address, proxy.port);
-    let settings = cloud.write("apt.conf", &format!("Acquire::http::Proxy \"{url}\";\nAcquire::Retries \"0\";\n"));
+    let settings =
+        cloud.write("apt.conf", &format!("Acquire::http::Proxy \"{url}\";\nAcquire::Retries \"0\";\n"));
     let bundle = std::env::var("SSL_CERT_FILE").unwrap_or("/etc/ssl/certs/ca-certificates.crt".to_owned());
     let bundle = std::fs::read_to_string(bundle).unwrap_or_default();
     let authority = cloud.write("ca.crt", &format!("# a bundle of this test's own\n{bundle}"));
@@ -294,14 +303,12 @@ fn only_a_fault_of_the_network_must_be_tried_again_and_the_hosts_proxy_and_ca_be
     assert!(said.contains("a bundle of this test's own"), "the CA bundle was not handed on:\n{said}");
     // It is used, and nowhere kept.
     docker(&["run", "--rm", "--network=none", "t-retry/toy:2026.1", "hello"]);
-    let kept = docker(&["inspect", "t-retry/toy:2026.1"]) + &docker(&["history", "--no-trunc", "t-retry/toy:2026.1"]);
+    let kept = docker(&["inspect", "t-retry/toy:2026.1"])
+        + &docker(&["history", "--no-trunc", "t-retry/toy:2026.1"]);
     assert!(!kept.contains(&url) && !kept.contains("proxy.invalid"), "{kept}");
 
     // A build that fails by itself fails once, with its last lines.
-    cloud.write(
-        "extra/images/toy/Dockerfile",
-        "FROM base\nRUN echo the package is broken && exit 42\n",
-    );
+    cloud.write("extra/images/toy/Dockerfile", "FROM base\nRUN echo the package is broken && exit 42\n");
     let failed = Cloud::run(&mut build());
     let failed = failed.code(1).says("the package is broken").says("image toy was not built");
     assert!(!failed.stderr.contains("attempt"), "{}", failed.stderr);

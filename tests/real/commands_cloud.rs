@@ -90,10 +90,7 @@ fn a_fresh_profile_must_become_a_cloud_with_its_overrides_and_a_client() {
         .arg(files["openrc"].as_str().expect("a path"))
         .output()
         .expect("sh is there");
-    assert_eq!(
-        String::from_utf8_lossy(&sourced.stdout).trim(),
-        format!("https://{}:5000/v3", cloud.address)
-    );
+    assert_eq!(String::from_utf8_lossy(&sourced.stdout).trim(), format!("https://{}:5000/v3", cloud.address));
 
     // Every check, and what is said when one fails.
     let checks = cloud.mastic(&["check", "--json"]).ok().json();
@@ -114,7 +111,8 @@ fn completions_and_manual_pages_must_be_what_shells_and_man_read() {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
     let script = dir.path().join("mastic.bash");
     let print = |arguments: &[&str]| {
-        let output = Command::new(MASTIC).args(arguments).current_dir(&dir).output().expect("it can be started");
+        let output =
+            Command::new(MASTIC).args(arguments).current_dir(&dir).output().expect("it can be started");
         assert!(output.status.success(), "mastic {}", arguments.join(" "));
         output.stdout
     };
@@ -125,7 +123,12 @@ fn completions_and_manual_pages_must_be_what_shells_and_man_read() {
         script.display()
     );
     let output = Command::new("bash").args(["-c", &complete]).output().expect("bash is there");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "deploy\n", "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "deploy\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     // No zsh and no fish here: their scripts are told by what the shells look for.
     assert!(String::from_utf8_lossy(&print(&["completions", "zsh"])).starts_with("#compdef mastic"));
     assert!(String::from_utf8_lossy(&print(&["completions", "fish"])).contains("complete -c mastic"));
@@ -135,7 +138,8 @@ fn completions_and_manual_pages_must_be_what_shells_and_man_read() {
     for entry in std::fs::read_dir(dir.path().join("pages")).expect("it was made") {
         let page = entry.expect("an entry").path();
         // -ww: every warning of troff's; -z: no output but these.
-        let output = Command::new("groff").args(["-man", "-ww", "-z"]).arg(&page).output().expect("groff is there");
+        let output =
+            Command::new("groff").args(["-man", "-ww", "-z"]).arg(&page).output().expect("groff is there");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && said.is_empty(), "{}: {said}", page.display());
         pages += 1;

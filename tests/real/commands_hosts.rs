@@ -1,12 +1,8 @@
 //! prechecks; and a deployment seen, and taken over, from another machine: a folder with the profile and nothing else.
 
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::Command;
 
-use mastic::bootstrap::{self, Daemon, Options};
-use mastic::report::Silent;
-
+use crate::engine::{EngineOptions, PrivateEngine};
 use crate::harness::Cloud;
 
 #[test]
@@ -55,70 +51,12 @@ fn prechecks_must_be_green_here_and_find_a_taken_port_and_a_strange_address() {
     cloud.write("mastic.yaml", &cloud.profile(""));
 }
 
-/// An engine of this test's own, whose data is on a disk of 64 MB.
-struct SmallEngine {
-    root: tempfile::TempDir,
-}
-
-impl SmallEngine {
-    fn start() -> Self {
-        let engine = Self { root: tempfile::tempdir().expect("a temporary folder can be made") };
-        let data = engine.root.path().join("data");
-        std::fs::create_dir(&data).expect("a folder can be made");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(&data).status();
-        assert!(mounted.expect("mount is there").success(), "a tmpfs can be mounted by root");
-        let options = Options {
-            socket: engine.socket(),
-            need_mmdebstrap: false,
-            daemon: Daemon {
-                data_root: Some(data),
-                exec_root: Some(engine.root.path().join("exec")),
-                pid_file: Some(engine.pid_file()),
-                log_file: engine.root.path().join("log"),
-                // Nothing of the host's network is touched.
-                arguments: ["--bridge=none", "--iptables=false", "--ip-forward=false"]
-                    .map(str::to_owned)
-                    .to_vec(),
-                ..Daemon::default()
-            },
-            ..Options::default()
-        };
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(bootstrap::run(&options, &Silent)).expect("the engine starts");
-        engine
-    }
-
-    fn socket(&self) -> std::path::PathBuf {
-        self.root.path().join("engine.sock")
-    }
-
-    fn pid_file(&self) -> std::path::PathBuf {
-        self.root.path().join("engine.pid")
-    }
-}
-
-impl Drop for SmallEngine {
-    fn drop(&mut self) {
-        if let Ok(pid) = std::fs::read_to_string(self.pid_file()) {
-            let _ = Command::new("kill").arg(pid.trim()).status();
-            // Gone when its process is: tail waits for that, without asking over and over.
-            let _ = Command::new("timeout").args(["60", "tail", "-f", "/dev/null", "--pid", pid.trim()]).status();
-        }
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
-            if Path::new(mount).starts_with(self.root.path()) {
-                let _ = Command::new("umount").args(["--lazy", mount]).status();
-            }
-        }
-    }
-}
-
 #[test]
 fn a_full_disk_must_be_found_before_anything_is_done() {
     let cloud = Cloud::new("t-full", 178);
-    let engine = SmallEngine::start();
-    let socket = format!("unix://{}", engine.socket().display());
-    cloud.write("mastic.yaml", &cloud.profile("").replace("unix:///var/run/docker.sock", &socket));
+    let options = EngineOptions { disk: Some(64 << 20), ..EngineOptions::default() };
+    let engine = PrivateEngine::start("full", options);
+    cloud.write("mastic.yaml", &cloud.profile("").replace("unix:///var/run/docker.sock", &engine.address()));
     let ran = cloud.mastic(&["prechecks", "--json"]).code(1);
     let checks = ran.json();
     let of = |what: &str| {
@@ -128,8 +66,11 @@ fn a_full_disk_must_be_found_before_anything_is_done() {
     assert_eq!(of("disk")["verdict"], "FAILED", "{checks:#}");
     let detail = of("disk")["detail"].as_str().expect("a text").to_owned();
     assert!(detail.contains("MiB free in") && detail.contains("8.0 GiB are needed"), "{detail}");
-    assert_eq!((of("images")["verdict"].as_str(), of("engine")["verdict"].as_str()), (Some("warning"), Some("ok")));
-    assert!(ran.stderr.contains("mastic-test") || ran.stderr.contains("disk:"), "{}", ran.stderr);
+    assert_eq!(
+        (of("images")["verdict"].as_str(), of("engine")["verdict"].as_str()),
+        (Some("warning"), Some("ok"))
+    );
+    assert!(ran.stderr.contains("local: disk: "), "{}", ran.stderr);
     cloud.write("mastic.yaml", &cloud.profile(""));
 }
 
@@ -163,8 +104,7 @@ fn another_machine_must_read_the_history_and_deploy_only_with_the_secrets() {
     there(&["exec", "talker", "true"]).ok();
 
     // Without the secrets: a clear no, and nothing is made, neither here nor there.
-    for arguments in
-        [&["plan"][..], &["plan", "-o", "x.plan"], &["deploy", "--yes"], &["status", "--drift"]]
+    for arguments in [&["plan"][..], &["plan", "-o", "x.plan"], &["deploy", "--yes"], &["status", "--drift"]]
     {
         there(arguments)
             .code(1)

@@ -159,8 +159,11 @@ fn an_interrupted_deploy_must_end_with_130_and_leave_nothing_unproven() {
     // Its check can never pass: the deploy waits until it is interrupted.
     let service = cloud.dir.path().join("extra/templates/talker/service.yaml");
     let text = std::fs::read_to_string(&service).expect("it was written");
-    std::fs::write(&service, text.replace("process:talk\"], deadline: 20", "process:nobody\"], deadline: 300"))
-        .expect("it can be written");
+    std::fs::write(
+        &service,
+        text.replace("process:talk\"], deadline: 20", "process:nobody\"], deadline: 300"),
+    )
+    .expect("it can be written");
     let mut child = cloud
         .bounded(&["deploy", "--yes", "--progress", "json"])
         .stdout(Stdio::piped())

@@ -179,7 +179,9 @@ impl Cloud {
     pub fn on_a_terminal(&self, shell: &str, typed: &str) -> Ran {
         let began = Instant::now();
         let mut script = Command::new("timeout");
-        script.args(["120", "script", "--quiet", "--return", "--command", shell, "/dev/null"]).current_dir(self.dir.path());
+        script
+            .args(["120", "script", "--quiet", "--return", "--command", shell, "/dev/null"])
+            .current_dir(self.dir.path());
         script.env_remove("MASTIC_PROFILE").env("MASTIC_STATE_DIR", self.state()).env("MASTIC", MASTIC);
         script.env("SHELL", "/bin/sh");
         let mut child = script

@@ -2,6 +2,9 @@
 //!
 //! Needs root on a host where an engine runs or can be installed: it does that itself, as a user's first command would.
 
+#[path = "../support/engine.rs"]
+mod engine;
+
 mod commands_build;
 mod commands_cloud;
 mod commands_hosts;

@@ -327,7 +327,8 @@ impl Seen for Observed {
 
     fn registered(mut self, desired: &Desired) -> Self {
         let identity = Some(mastic::plan::fingerprint::identity(&desired.identity));
-        self.ledger = Some(LedgerSummary { number: self.last_generation, finished: true, identity, secrets: None });
+        self.ledger =
+            Some(LedgerSummary { number: self.last_generation, finished: true, identity, secrets: None });
         self
     }
 }

@@ -98,7 +98,8 @@ pub async fn attach(
     let text = String::from_utf8_lossy(&said.bytes).into_owned();
     // As shells have it: 127 is "not there", 126 "there, and cannot be run". Engines differ.
     let absent = ["executable file not found", "no such file or directory"].iter().any(|w| text.contains(w));
-    let why = text.trim().rsplit_once("exec: ").map_or(text.trim(), |(_, why)| why).trim_end_matches(": unknown");
+    let why =
+        text.trim().rsplit_once("exec: ").map_or(text.trim(), |(_, why)| why).trim_end_matches(": unknown");
     context.printer.error(&format!("error: the container cannot run it: {why}"));
     Ok(ProgramExit(if absent { 127 } else { 126 }))
 }

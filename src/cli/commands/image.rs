@@ -10,9 +10,9 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use crate::bootstrap;
-use crate::build::input::Settings;
-use crate::build::plan::Decision;
 use crate::build::graph::DEBIAN;
+use crate::build::input::Settings;
+use crate::build::plan::{BuildPlan, Decision, Planned};
 use crate::build::run::{self, Built, Cache};
 use crate::cli::args::{BootstrapArgs, BuildArgs, ImagesArgs};
 use crate::cli::context::Context;
@@ -23,7 +23,7 @@ use crate::engine::{
     CreateRequest, Engine, EngineError, EngineErrorKind, EngineResult, PullProgress, archive,
 };
 use crate::model::labels;
-use crate::model::{ImageName, ObservedImage};
+use crate::model::{HostName, ImageName, ObservedImage};
 use crate::report::event::{Event, Outcome};
 
 /// Pulls, or questions about images, at a time.
@@ -63,7 +63,7 @@ pub async fn bootstrap_command(context: &Context, args: &BootstrapArgs) -> Resul
 pub async fn build(context: &Context, args: &BuildArgs) -> Result<Exit> {
     let loaded = context.load()?;
     let (exit, built) = build_images(context, &loaded, args).await?;
-    if context.global.json {
+    if context.global.json && !args.plan {
         context.printer.data(&serde_json::to_string_pretty(&json!({"version": 1, "images": built}))?);
     }
     Ok(exit)
@@ -103,9 +103,12 @@ pub async fn build_images(
     context.reach(&engines).await?;
     let mut all = Vec::new();
     let mut changes = false;
+    let mut plans = Vec::new();
     let mut pushed = false;
     if args.push && document.images.registry.is_none() {
-        return Err(CliError::new("the profile names no registry to push to").help("set `images.registry`").into());
+        return Err(CliError::new("the profile names no registry to push to")
+            .help("set `images.registry`")
+            .into());
     }
     let cache = match (args.no_cache, args.only.is_empty()) {
         (false, _) => Cache::Use,
@@ -117,28 +120,8 @@ pub async fn build_images(
             .await
             .with_context(|| format!("host `{host}`"))?;
         if args.plan {
-            let rows: Vec<Vec<String>> = job
-                .plan
-                .images
-                .iter()
-                .map(|p| {
-                    let (word, why) = match &p.decision {
-                        Decision::Keep(id) => ("keep", id.short().to_owned()),
-                        Decision::Tag(id) => ("tag", id.short().to_owned()),
-                        Decision::Pull => ("pull", String::new()),
-                        Decision::Build(reasons) => {
-                            ("build", reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-                        }
-                    };
-                    vec![word.to_owned(), p.image.clone(), p.reference.clone(), why]
-                })
-                .collect();
-            if context.global.json {
-                context.printer.data(&serde_json::to_string_pretty(&job.plan)?);
-            } else {
-                context.printer.data(&table(&rows));
-            }
             changes |= !job.plan.is_empty();
+            plans.push((host.clone(), job.plan));
             continue;
         }
         let built = run::run(Arc::clone(engine), &job, context.reporter.as_ref()).await?;
@@ -156,7 +139,42 @@ pub async fn build_images(
         }
         all.extend(built);
     }
+    if args.plan {
+        show_plans(context, &plans)?;
+    }
     Ok((if changes { Exit::Changes } else { Exit::Done }, all))
+}
+
+/// Prints what would be built, for each host.
+fn show_plans(context: &Context, plans: &[(HostName, BuildPlan)]) -> Result<()> {
+    if context.global.json {
+        let images: Vec<serde_json::Value> = plans
+            .iter()
+            .flat_map(|(host, plan)| plan.images.iter().map(move |image| (host, image)))
+            .map(|(host, image)| {
+                let mut value = serde_json::to_value(image)?;
+                value["host"] = json!(host);
+                Ok(value)
+            })
+            .collect::<Result<_>>()?;
+        context.printer.data(&serde_json::to_string_pretty(&json!({"version": 1, "images": images}))?);
+        return Ok(());
+    }
+    let row = |(host, planned): (&HostName, &Planned)| {
+        let (word, why) = match &planned.decision {
+            Decision::Keep(id) => ("keep", id.short().to_owned()),
+            Decision::Tag(id) => ("tag", id.short().to_owned()),
+            Decision::Pull => ("pull", String::new()),
+            Decision::Build(reasons) => {
+                ("build", reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
+        };
+        vec![word.to_owned(), host.to_string(), planned.image.clone(), planned.reference.clone(), why]
+    };
+    let rows: Vec<Vec<String>> =
+        plans.iter().flat_map(|(host, plan)| plan.images.iter().map(move |p| (host, p))).map(row).collect();
+    context.printer.data(&table(&rows));
+    Ok(())
 }
 
 /// Gives what was built the names that the profile's registry has for it: those are what a deploy looks for.
@@ -302,7 +320,8 @@ pub async fn images(context: &Context, args: &ImagesArgs) -> Result<Exit> {
         .buffered(PULLS)
         .try_collect()
         .await?;
-    let shares = shares(ours.iter().map(|image| image.layers.as_slice()).zip(sizes.iter().map(Vec::as_slice)));
+    let shares =
+        shares(ours.iter().map(|image| image.layers.as_slice()).zip(sizes.iter().map(Vec::as_slice)));
     let unique: u64 = shares.layers.values().sum();
     if context.global.json {
         let list: Vec<_> = ours
@@ -388,10 +407,15 @@ async fn sbom(
     if context.global.json {
         context.printer.data(&String::from_utf8_lossy(bytes));
     } else {
-        let document = serde_json::from_slice(bytes).with_context(|| format!("the list in {reference} is damaged"))?;
+        let document =
+            serde_json::from_slice(bytes).with_context(|| format!("the list in {reference} is damaged"))?;
         let rows = components(&document);
         context.printer.data(&table(&rows));
-        context.printer.data(&format!("{} packages in {reference}, image {}", rows.len() - 1, image.id.short()));
+        context.printer.data(&format!(
+            "{} packages in {reference}, image {}",
+            rows.len() - 1,
+            image.id.short()
+        ));
     }
     Ok(Exit::Done)
 }

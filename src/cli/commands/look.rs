@@ -12,8 +12,8 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::printer::table;
 use crate::cli::session::{Loaded, Make, nearest};
 use crate::model::{ContainerSpec, Desired, ImageId, PinnedImage};
-use crate::store::redact::Redactor;
 use crate::store::files;
+use crate::store::redact::Redactor;
 
 /// Resolves with made-up image ids, and with made-up values for secrets that are not there yet; also returns all that must be masked.
 pub fn resolve_offline(context: &Context, loaded: &Loaded) -> Result<(Desired, Redactor)> {

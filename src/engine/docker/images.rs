@@ -100,7 +100,8 @@ impl DockerEngine {
 
     pub(super) async fn image_layer_sizes(&self, image: &ObservedImage) -> EngineResult<Vec<u64>> {
         let history = self.docker.image_history(&image.id.0).await;
-        let history = history.map_err(self.failed(format!("ask for the layers of image {}", image.id.short())))?;
+        let history =
+            history.map_err(self.failed(format!("ask for the layers of image {}", image.id.short())))?;
         Ok(sizes(&history, image.layers.len()))
     }
 

@@ -68,7 +68,10 @@ fn kernel(host: &HostName, info: &EngineInfo) -> Finding {
         lacks.push("no seccomp: system calls are not filtered".to_owned());
     }
     let detail = if lacks.is_empty() {
-        format!("{}, cgroups v{}, seccomp, limits of memory, CPU and processes", info.kernel, info.cgroup_version)
+        format!(
+            "{}, cgroups v{}, seccomp, limits of memory, CPU and processes",
+            info.kernel, info.cgroup_version
+        )
     } else {
         format!("{}: {}", info.kernel, lacks.join("; "))
     };

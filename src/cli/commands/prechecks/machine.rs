@@ -84,9 +84,7 @@ fn paths(host: &HostName, desired: &Desired, exists: impl Fn(&str) -> bool) -> F
     let missing: Vec<String> = wanted
         .into_iter()
         .filter(|(path, _)| !exists(path))
-        .map(|(path, who)| {
-            format!("{path} (wanted by {})", who.into_iter().collect::<Vec<_>>().join(", "))
-        })
+        .map(|(path, who)| format!("{path} (wanted by {})", who.into_iter().collect::<Vec<_>>().join(", ")))
         .collect();
     let detail = if missing.is_empty() {
         format!("all {total} that containers are given are there")

@@ -77,7 +77,8 @@ pub async fn run(context: &Context) -> Result<Exit> {
         let missing = missing_images(context, &loaded, &engines).await?;
         for (host, engine) in &engines {
             findings.push(images(host, &missing, loaded.profile.document.images.registry.is_some()));
-            findings.extend(machine::facts(context, &loaded, host, engine.as_ref(), missing.is_empty()).await?);
+            findings
+                .extend(machine::facts(context, &loaded, host, engine.as_ref(), missing.is_empty()).await?);
         }
         findings.extend(ports::facts(context, &loaded, &engines).await?);
     }
@@ -90,7 +91,9 @@ fn report(context: &Context, findings: &[Finding]) -> Result<Exit> {
     if context.global.json {
         let list: Vec<_> = findings
             .iter()
-            .map(|f| json!({"host": f.host, "check": f.what, "verdict": f.verdict.word(), "detail": f.detail}))
+            .map(
+                |f| json!({"host": f.host, "check": f.what, "verdict": f.verdict.word(), "detail": f.detail}),
+            )
             .collect();
         let document = json!({"version": 1, "ok": bad.is_empty(), "checks": list});
         context.printer.data(&serde_json::to_string_pretty(&document)?);

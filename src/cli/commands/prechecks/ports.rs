@@ -41,8 +41,7 @@ pub(super) async fn facts(context: &Context, loaded: &Loaded, engines: &Engines)
         .map(|listener| async move {
             let address: IpAddr = listener.address.parse().ok()?;
             let socket = SocketAddr::new(address, listener.port);
-            let answered =
-                tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(socket)).await;
+            let answered = tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(socket)).await;
             matches!(answered, Ok(Ok(_))).then_some((listener, socket))
         });
     let mut findings: Vec<Finding> = join_all(knocks)
@@ -52,18 +51,14 @@ pub(super) async fn facts(context: &Context, loaded: &Loaded, engines: &Engines)
         .map(|(listener, socket)| {
             let name = &listener.name;
             let owner = owner(socket).map(|o| format!(" by {o}")).unwrap_or_default();
-            let detail = format!("{socket} ({name}) is taken{owner}; `mastic explain {name}` says where it is set");
+            let detail =
+                format!("{socket} ({name}) is taken{owner}; `mastic explain {name}` says where it is set");
             Finding::new(&listener.host, "port", Verdict::Bad, detail)
         })
         .collect();
     for (host, count) in total {
         if !findings.iter().any(|f| f.host == host) {
-            findings.push(Finding::new(
-                &host,
-                "ports",
-                Verdict::Ok,
-                format!("all {count} are free or ours"),
-            ));
+            findings.push(Finding::new(&host, "ports", Verdict::Ok, format!("all {count} are free or ours")));
         }
     }
     Ok(findings)

@@ -19,6 +19,23 @@ fn the_reference_of_documents_must_be_current() {
     current("docs/schema/service.json", &schema::text(schema::service()));
 }
 
+#[test]
+fn the_guides_must_name_every_command() {
+    use clap::CommandFactory;
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides");
+    let text: String = std::fs::read_dir(guides)
+        .expect("there are guides")
+        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a guide is text"))
+        .collect();
+    let root = mastic::cli::args::Cli::command();
+    let unnamed: Vec<&str> = root
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .filter(|name| !text.contains(&format!("mastic {name}")))
+        .collect();
+    assert!(unnamed.is_empty(), "no guide shows how to use: {}", unnamed.join(", "));
+}
+
 #[track_caller]
 fn current(path: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

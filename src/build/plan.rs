@@ -79,19 +79,19 @@ pub struct BuildPlan {
     pub images: Vec<Planned>,
 }
 
-/// Decides for `order`, parents first, and for `debian` when one of them starts from it.
+/// Decides for `order`, parents first (those that are `forced` are built whatever is there), and for `debian` when one of them starts from it.
 pub fn decide(
     graph: &Graph,
     inputs: &Inputs,
     settings: &Settings,
     order: &[ImageName],
     present: &[ObservedImage],
-    no_cache: bool,
+    forced: &BTreeSet<String>,
 ) -> BuildPlan {
     let mut plan = BuildPlan::default();
     let selected = || order.iter().filter_map(|name| graph.images.get(name));
     if selected().any(|image| image.from_debian) {
-        plan.images.push(debian(inputs, settings, present, no_cache));
+        plan.images.push(debian(inputs, settings, present, forced.contains(DEBIAN)));
     }
     for image in selected() {
         let Some(input) = inputs.images.get(&image.name) else { continue };
@@ -103,7 +103,7 @@ pub fn decide(
         }
         let known: BTreeMap<&str, &Decision> =
             plan.images.iter().map(|planned| (planned.image.as_str(), &planned.decision)).collect();
-        let decision = if no_cache {
+        let decision = if forced.contains(image.name.as_str()) {
             Decision::Build(vec![Reason::Forced])
         } else {
             judge(image.name.as_str(), &input.hash, &input.parts, &after, &known, current, present)
@@ -120,13 +120,13 @@ pub fn decide(
     plan
 }
 
-fn debian(inputs: &Inputs, settings: &Settings, present: &[ObservedImage], no_cache: bool) -> Planned {
+fn debian(inputs: &Inputs, settings: &Settings, present: &[ObservedImage], forced: bool) -> Planned {
     let reference = settings.debian_reference(&inputs.suite);
     let current = tagged(present, &reference);
     let decision = match (&inputs.base, current) {
         (Base::Named(_), Some(image)) => Decision::Keep(image.id.clone()),
         (Base::Named(_), None) => Decision::Pull,
-        (Base::Made(_), _) if no_cache => Decision::Build(vec![Reason::Forced]),
+        (Base::Made(_), _) if forced => Decision::Build(vec![Reason::Forced]),
         (Base::Made(_), _) => judge(
             DEBIAN,
             &inputs.base_hash,

@@ -33,7 +33,10 @@ impl World {
     fn plan_with(&self, no_cache: bool) -> BuildPlan {
         let graph = graph::read(&self.library, &[]).unwrap();
         let inputs = input::collect(&self.library, &graph, &self.settings).unwrap();
-        decide(&graph, &inputs, &self.settings, &graph.order, &self.present, no_cache)
+        let all: BTreeSet<String> =
+            graph.order.iter().map(ToString::to_string).chain([DEBIAN.to_owned()]).collect();
+        let forced = if no_cache { all } else { BTreeSet::new() };
+        decide(&graph, &inputs, &self.settings, &graph.order, &self.present, &forced)
     }
 
     fn plan(&self) -> BuildPlan {

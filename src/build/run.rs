@@ -84,17 +84,30 @@ pub struct Job {
     graph: Graph,
     inputs: Inputs,
     settings: Settings,
+    /// Images whose cached layers are forgotten.
+    forced: BTreeSet<String>,
     /// What is to be done.
     pub plan: BuildPlan,
 }
 
-/// Works out what must be built. `only` restricts it to some images and what they stand on.
+/// Whether layers that were built before may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// They may.
+    Use,
+    /// Not those of the wanted images; what they stand on is left as it is, for others stand on it, too.
+    ForgetWanted,
+    /// None.
+    ForgetAll,
+}
+
+/// Works out what must be built. `wanted` restricts it to some images and what they stand on.
 pub async fn prepare(
     engine: &dyn Engine,
     library: &Library,
     settings: Settings,
     wanted: &BTreeSet<ImageName>,
-    no_cache: bool,
+    cache: Cache,
 ) -> Result<Job, BuildError> {
     let suite = super::input::suite(library, &settings)?;
     let given = [("RELEASE", settings.release.as_str()), ("SUITE", suite.as_str())];
@@ -105,15 +118,19 @@ pub async fn prepare(
     let inputs = super::input::collect(library, &graph, &settings)?;
     let order = graph.closure(wanted);
     let present = engine.images().await?;
-    let plan = super::plan::decide(&graph, &inputs, &settings, &order, &present, no_cache);
-    Ok(Job { graph, inputs, settings, plan })
+    let forced: BTreeSet<String> = match cache {
+        Cache::Use => BTreeSet::new(),
+        Cache::ForgetWanted => wanted.iter().map(ToString::to_string).collect(),
+        Cache::ForgetAll => order.iter().map(ToString::to_string).chain([DEBIAN.to_owned()]).collect(),
+    };
+    let plan = super::plan::decide(&graph, &inputs, &settings, &order, &present, &forced);
+    Ok(Job { graph, inputs, settings, forced, plan })
 }
 
 /// Carries the plan out.
 pub async fn run(
     engine: Arc<dyn Engine>,
     job: &Job,
-    no_cache: bool,
     reporter: &dyn Reporter,
 ) -> Result<Vec<Built>, BuildError> {
     let todo = job.plan.images.iter().filter(|p| !matches!(p.decision, Decision::Keep(_))).count();
@@ -140,7 +157,7 @@ pub async fn run(
                 .filter(|(name, _)| planned.after.contains(name))
                 .map(|(n, i)| (n.clone(), i.clone()))
                 .collect();
-            running.push(one(engine.as_ref(), job, planned, parents, &host, no_cache, reporter));
+            running.push(one(engine.as_ref(), job, planned, parents, &host, reporter));
         }
         match running.next().await {
             None => break,
@@ -164,7 +181,6 @@ async fn one(
     planned: &Planned,
     parents: BTreeMap<String, ImageId>,
     host: &Host,
-    no_cache: bool,
     reporter: &dyn Reporter,
 ) -> Result<Built, BuildError> {
     let began = Instant::now();
@@ -187,7 +203,7 @@ async fn one(
     };
     let title = format!("image {} ({why})", planned.image);
     reporter.on(Event::Started { key: key.clone(), host: None, title });
-    let result = make(engine, job, planned, &parents, host, no_cache, &key, reporter).await;
+    let result = make(engine, job, planned, &parents, host, &key, reporter).await;
     let outcome = match &result {
         Ok(_) => Outcome::Done,
         Err(reason) => Outcome::Failed(reason.clone()),
@@ -213,7 +229,6 @@ async fn make(
     planned: &Planned,
     parents: &BTreeMap<String, ImageId>,
     host: &Host,
-    no_cache: bool,
     key: &str,
     reporter: &dyn Reporter,
 ) -> Result<ImageId, String> {
@@ -259,7 +274,7 @@ async fn make(
         labels,
         // The host reaches its own mirrors; the engine's bridge may be switched off, or have no way out.
         network: Some("host".to_owned()),
-        no_cache,
+        no_cache: job.forced.contains(&planned.image),
     };
     let mut attempt = 1;
     loop {
@@ -267,8 +282,8 @@ async fn make(
             Ok(id) => return Ok(id),
             Err(lines) if attempt < ATTEMPTS && fault::is_network(&lines) => {
                 attempt += 1;
-                let message = format!("the network failed; attempt {attempt} of {ATTEMPTS}");
-                reporter.on(Event::Progress { key: key.to_owned(), message, amount: None });
+                let message = format!("{key}: the network failed; attempt {attempt} of {ATTEMPTS}");
+                reporter.on(Event::Warning { message });
             }
             Err(lines) => {
                 let from = lines.len().saturating_sub(TAIL);

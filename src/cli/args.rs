@@ -215,12 +215,15 @@ pub struct BuildArgs {
     /// Say what would be built and why
     #[arg(long)]
     pub plan: bool,
-    /// Forget cached layers
+    /// Forget cached layers; with --only, those of these images alone
     #[arg(long)]
     pub no_cache: bool,
     /// Build every image of the library, not only those the profile needs
     #[arg(long)]
     pub all: bool,
+    /// Push them to the registry that the profile names, for `mastic pull` elsewhere
+    #[arg(long, conflicts_with = "plan")]
+    pub push: bool,
 }
 
 /// `images`
@@ -336,6 +339,15 @@ pub enum SecretsCommand {
     Path,
     /// List the names
     List,
+    /// Take over the secrets and certificates of a deployment that was made from another machine or folder
+    ///
+    /// FROM is a copy of its state folder (see `mastic secrets path` there), or of its secrets.yaml alone. What is here
+    /// already and differs is never overwritten.
+    Import {
+        /// The state folder, or its secrets.yaml
+        #[arg(value_name = "FROM", value_hint = ValueHint::AnyPath)]
+        from: PathBuf,
+    },
 }
 
 /// `unlock`

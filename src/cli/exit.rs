@@ -93,6 +93,22 @@ impl fmt::Display for CliError {
 
 impl std::error::Error for CliError {}
 
+/// Writes an error as the JSON document that `--json` promises.
+pub fn json(error: &anyhow::Error) -> String {
+    let cli = error.downcast_ref::<CliError>();
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let document = serde_json::json!({
+        "version": 1,
+        "error": {
+            "exit": cli.map_or(Exit::Error, |cli| cli.exit).code(),
+            "message": error.to_string(),
+            "causes": causes,
+            "help": cli.map(|cli| cli.help.clone()).unwrap_or_default(),
+        },
+    });
+    format!("{document:#}")
+}
+
 /// Writes an error and all its causes, each once, and its advice.
 pub fn describe(error: &anyhow::Error) -> (Exit, String) {
     use fmt::Write as _;

@@ -14,8 +14,8 @@ use anyhow::Result;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Cli, Command, SecretsCommand};
-use commands::{change, check, exec, generate, history, image, logs, look, prechecks, status, up};
+use args::{Cli, Command};
+use commands::{change, check, exec, generate, history, image, logs, look, prechecks, secrets, status, up};
 use context::Context;
 use exit::Exit;
 
@@ -34,7 +34,6 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let json_errors = cli.global.json;
     let context = Context::new(cli.global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -51,7 +50,10 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let (exit, text) = exit::describe(&error);
             context.printer.error(&text);
-            let _ = json_errors;
+            if context.global.json && !printer::printed() {
+                // A script gets one document either way; a command that printed its own has said it there.
+                context.printer.data(&exit::json(&error));
+            }
             exit.into()
         }
     }
@@ -77,9 +79,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Check(args) => check::run(context, args).await,
         Command::Stop(args) => change::stop_or_start(context, args, &Purpose::Stop).await,
         Command::Start(args) => change::stop_or_start(context, args, &Purpose::Start).await,
-        Command::Secrets(
-            command @ (SecretsCommand::Generate | SecretsCommand::Path | SecretsCommand::List),
-        ) => look::secrets_command(context, command),
+        Command::Secrets(command) => secrets::run(context, command),
         Command::PostDeploy => check::post_deploy(context).await,
         Command::Unlock(args) => change::unlock(context, args).await,
         Command::Openstack(args) => exec::openstack(context, args).await,

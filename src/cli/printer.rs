@@ -1,6 +1,15 @@
 //! Standard output is data, standard error is talk. The only file that writes to either directly.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether anything was printed on standard output yet.
+static PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether anything was printed on standard output yet.
+pub fn printed() -> bool {
+    PRINTED.load(Ordering::Relaxed)
+}
 
 /// Writes for people and programs.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +21,7 @@ pub struct Printer {
 impl Printer {
     /// Prints data. A closed pipe ends the program quietly, as `| head` expects.
     pub fn data(&self, text: &str) {
+        PRINTED.store(true, Ordering::Relaxed);
         let mut out = std::io::stdout().lock();
         let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
         if write!(out, "{text}{newline}").and_then(|()| out.flush()).is_err() {
@@ -21,6 +31,7 @@ impl Printer {
 
     /// Prints raw bytes of a container.
     pub fn raw(&self, bytes: &[u8], stderr: bool) {
+        PRINTED.store(true, Ordering::Relaxed);
         let done = if stderr {
             std::io::stderr().write_all(bytes)
         } else {

@@ -10,7 +10,9 @@ use super::args::Selection as SelectionArgs;
 use super::context::{self, Context, Engines};
 use super::exit::{CliError, Exit};
 use crate::engine::Engine;
-use crate::model::{Desired, ImageName, Observed, ObservedContainer, PinnedImage, Secret, SecretName};
+use crate::model::{
+    Desired, ImageName, Observed, ObservedContainer, PinnedImage, Secret, SecretKind, SecretName,
+};
 use crate::observe;
 use crate::plan::{self, Options, Plan, Selection};
 use crate::profile::{self, Library, Profile};
@@ -25,6 +27,14 @@ pub struct Loaded {
     pub library: Library,
     /// Where its secrets, certificates, client files and journals lie.
     pub state: PathBuf,
+}
+
+impl Loaded {
+    /// Returns all secrets that must exist: those of the services, and the one that identifies the deployment.
+    pub fn secret_requests(&self) -> BTreeMap<SecretName, SecretKind> {
+        let own = SecretName::new(secrets::DEPLOYMENT_KEY).map(|name| (name, SecretKind::Hex32));
+        self.profile.secret_requests().into_iter().chain(own).collect()
+    }
 }
 
 /// Whether secrets that do not exist yet may be made.
@@ -142,7 +152,7 @@ impl Context {
 
     /// Returns all secrets that the profile needs.
     pub fn secrets(&self, loaded: &Loaded, make: Make) -> Result<BTreeMap<SecretName, Secret>> {
-        let requests = loaded.profile.secret_requests();
+        let requests = loaded.secret_requests();
         let names = certificate_names(&loaded.profile);
         let (mut all, tls) = match make {
             Make::Keep => {
@@ -236,6 +246,33 @@ impl Context {
         Ok(observe::observe(engines, &loaded.profile.document.deployment).await?)
     }
 
+    /// Refuses to go on with secrets that are not those of what is deployed: new ones would be made for databases that know
+    /// only the old ones.
+    pub fn same_secrets(&self, loaded: &Loaded, observed: &Observed) -> Result<()> {
+        let Some(deployed) = observed.ledger.as_ref().and_then(|ledger| ledger.secrets.as_ref()) else {
+            return Ok(());
+        };
+        let (deployment, state) = (&loaded.profile.document.deployment, loaded.state.display());
+        let here = secrets::read(&loaded.state)?;
+        let why = match here.fingerprint() {
+            Some(fingerprint) if fingerprint == *deployed => {
+                if tls::has_authority(&loaded.state) {
+                    return Ok(());
+                }
+                format!("its certificate authority is not in {state}: clients trust no other")
+            }
+            Some(_) => format!("the secrets in {state} are those of another deployment"),
+            None => format!("its secrets are not in {state}: new ones would not open its databases"),
+        };
+        let last = observed.last_generation;
+        Err(CliError::new(format!("deployment {deployment} is on its hosts already (generation {last}), and {why}"))
+            .help("copy the state folder from where it was deployed (`mastic secrets path` there), then: mastic secrets import FOLDER")
+            .help(format!(
+                "if another cloud is meant, give it another name in `deployment:`; if {deployment} can go: `mastic destroy --volumes all`"
+            ))
+            .into())
+    }
+
     /// Returns the containers that were named (container or service names), or all, with their engines.
     pub async fn running(
         &self,
@@ -292,14 +329,35 @@ impl Context {
         }
     }
 
-    /// Reads `--set` and `--service`.
-    pub fn selection(&self, args: &SelectionArgs) -> Result<Selection> {
-        let parse = |error: crate::model::NameError| CliError::new(error.to_string());
+    /// Reads `--set` and `--service`. A name that neither the profile nor what is deployed knows is a mistake: it would
+    /// select nothing, and look like success.
+    pub fn selection(&self, args: &SelectionArgs, loaded: &Loaded, observed: &Observed) -> Result<Selection> {
+        let listing = loaded.profile.listing();
+        let deployed = || {
+            let containers = observed.hosts.values().flat_map(|host| &host.containers);
+            containers.filter_map(|container| container.slot_labels.as_ref())
+        };
+        let sets: BTreeSet<_> = loaded.profile.sets().iter().chain(deployed().map(|l| &l.set)).collect();
+        let services: BTreeSet<_> =
+            listing.iter().flat_map(|s| s.services.keys()).chain(deployed().map(|l| &l.service)).collect();
         Ok(Selection {
-            sets: args.sets.iter().map(|s| s.parse().map_err(parse)).collect::<Result<_, _>>()?,
-            services: args.services.iter().map(|s| s.parse().map_err(parse)).collect::<Result<_, _>>()?,
+            sets: args.sets.iter().map(|s| one_of("set", s, &sets)).collect::<Result<_>>()?,
+            services: args.services.iter().map(|s| one_of("service", s, &services)).collect::<Result<_>>()?,
         })
     }
+}
+
+/// Finds a name among those that there are.
+fn one_of<N: Ord + Clone + AsRef<str>>(kind: &str, name: &str, known: &BTreeSet<&N>) -> Result<N> {
+    if let Some(found) = known.iter().find(|candidate| candidate.as_ref() == name) {
+        return Ok((*found).clone());
+    }
+    let names: Vec<&str> = known.iter().map(|candidate| candidate.as_ref()).collect();
+    let mut error = CliError::new(format!("there is no {kind} `{name}` in this deployment"));
+    if let Some(near) = nearest(name, names.iter().copied()) {
+        error = error.help(format!("did you mean `{near}`?"));
+    }
+    Err(error.help(format!("there are: {}", names.join(", "))).into())
 }
 
 /// Returns the nearest of some words, if one is near.

@@ -85,6 +85,10 @@ pub struct EngineInfo {
     pub security_options: Vec<String>,
     /// Kernel release.
     pub kernel: String,
+    /// The engine's clock, RFC 3339; empty where it tells none.
+    pub time: String,
+    /// What its kernel cannot bound, e.g. `memory`: limits of containers on these have no effect.
+    pub unbounded: Vec<String>,
 }
 
 /// Asks for one container.
@@ -242,7 +246,7 @@ pub enum BuildEvent {
     Done(ImageId),
 }
 
-/// How far a pull is.
+/// How far a pull or a push is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullProgress {
     /// Layer id.
@@ -333,6 +337,10 @@ pub trait Engine: Send + Sync + Debug {
     async fn image(&self, reference: &str) -> EngineResult<Option<ObservedImage>>;
     /// Pulls an image from its registry.
     fn pull(&self, reference: &str) -> BoxStream<'static, EngineResult<PullProgress>>;
+    /// Pushes an image to the registry that its reference names.
+    fn push(&self, reference: &str) -> BoxStream<'static, EngineResult<PullProgress>>;
+    /// Returns the bytes of each layer of an image, bottom first, in the order of [`ObservedImage::layers`].
+    async fn layer_sizes(&self, image: &ObservedImage) -> EngineResult<Vec<u64>>;
     /// Makes an image from a root file system.
     async fn import_image(
         &self,

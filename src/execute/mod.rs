@@ -45,6 +45,8 @@ pub struct Environment {
     pub registrar: Arc<dyn Registrar>,
     /// For what containers say.
     pub redactor: Arc<Redactor>,
+    /// Fingerprint of the secrets that are used, for the generation's record.
+    pub secrets: Option<String>,
     /// Where the journal goes.
     pub state: PathBuf,
     /// `user@host`.

@@ -381,6 +381,7 @@ impl Walk<'_, '_> {
             message: self.work.environment.message.clone(),
             profile: desired.profile_digest.clone(),
             identity: None,
+            secrets: self.work.environment.secrets.clone(),
             slots,
         })
     }

@@ -156,4 +156,7 @@ pub struct LedgerSummary {
     pub finished: bool,
     /// Digest of the identity that was last registered in Keystone.
     pub identity: Option<String>,
+    /// Fingerprint of the secrets it was made with: another machine may have others, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<String>,
 }

@@ -75,7 +75,35 @@ async fn host(
         };
         Ok((volumes, record))
     };
-    let (containers, (volumes, record), images) =
+    let (mut containers, (volumes, record), images) =
         tokio::try_join!(engine.containers(deployment), volumes_and_ledger, engine.image_ids())?;
+    // Reading the ledger may have made the container that it is read through: what is not seen is not removed, and holds
+    // the volume.
+    let name = ledger::name(deployment);
+    if volumes.iter().any(|v| v.name == name) && !containers.iter().any(|c| c.name == name) {
+        containers = engine.containers(deployment).await?;
+    }
     Ok((ObservedHost { containers, volumes, images }, record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sim::SimEngine;
+    use crate::model::labels;
+
+    #[tokio::test]
+    async fn the_container_through_which_a_kept_history_is_read_must_be_seen_at_once() {
+        let deployment = DeploymentName::new("d").expect("a name");
+        let name = ledger::name(&deployment);
+        let engine: Arc<dyn Engine> = Arc::new(SimEngine::new("sim://a"));
+        crate::store::inert::ensure(engine.as_ref()).await.expect("the image can be made");
+        let volume = BTreeMap::from([(labels::DEPLOYMENT.to_owned(), deployment.to_string())]);
+        engine.create_volume(&name, &volume).await.expect("a volume");
+        let engines = [(HostName::new("h").expect("a name"), engine)].into();
+        let seen = observe(&engines, &deployment).await.expect("it answers");
+        let names: Vec<&str> =
+            seen.hosts.values().flat_map(|h| &h.containers).map(|c| c.name.as_str()).collect();
+        assert_eq!(names, [name.as_str()]);
+    }
 }

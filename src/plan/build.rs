@@ -515,6 +515,7 @@ impl<'s, 'a> Builder<'s, 'a> {
                 _ if makes => Some(self.generation),
                 _ => decision.successor.map(|s| s.generation()),
             },
+            image: spec.as_ref().filter(|_| makes).map(|(spec, _)| spec.image.clone()),
             successor,
             discard,
             fallback: fallback.filter(|_| !task),

@@ -10,7 +10,7 @@ use super::hazard::{Accept, Blocker, Hazard, HazardKind};
 use super::options::{Selection, Volumes};
 use super::step::{Action, Step, StepId, Target};
 use crate::model::{
-    CheckSpec, DeploymentName, Generation, HostName, ReleaseName, ServiceName, SetName, Slot,
+    CheckSpec, DeploymentName, Generation, HostName, PinnedImage, ReleaseName, ServiceName, SetName, Slot,
 };
 
 /// Changes whenever a plan written by one version could be misread by another.
@@ -131,6 +131,9 @@ pub struct SlotPlan {
     /// The generation of the container that will be there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Generation>,
+    /// The image, pinned by its id, of the container that is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<PinnedImage>,
     /// The container that serves in the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<Target>,

@@ -120,6 +120,7 @@ fn slot_plan(item: &Item<'_>, change: Change, cause: &Cause, fallback: bool) -> 
         cause: Some(cause.clone()),
         from: Some(item.labels.generation),
         to: Some(item.labels.generation).filter(|_| change != Change::Remove),
+        image: None,
         successor: None,
         discard: false,
         fallback: fallback.then(|| Fallback {

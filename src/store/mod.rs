@@ -3,6 +3,7 @@
 //! Everything here is written atomically and readable by its owner only.
 
 pub mod files;
+pub mod import;
 pub mod inert;
 pub mod journal_file;
 pub mod ledger;

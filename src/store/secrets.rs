@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::files::{self, FileError};
@@ -19,6 +20,9 @@ use crate::model::{NameError, Secret, SecretKind, SecretName};
 
 /// The file's name in the state directory.
 pub const FILE: &str = "secrets.yaml";
+
+/// The one secret that no service asks for: it tells deployments of the same name apart. See [`Secrets::fingerprint`].
+pub const DEPLOYMENT_KEY: &str = "mastic_deployment_key";
 
 const HEADER: &str = "\
 # The secrets of this deployment: generated once, never rewritten by Mastic. Keep this file private and backed up;
@@ -111,6 +115,15 @@ impl Secrets {
         self.values.extend(more);
     }
 
+    /// Returns what generation records on the hosts hold, so that another machine can tell whether it has the secrets of
+    /// this deployment: 32 hex digits, a hash of [`DEPLOYMENT_KEY`]. That key is random and used for nothing else, so
+    /// the hash says nothing of any password. None where there is no key yet.
+    pub fn fingerprint(&self) -> Option<String> {
+        let key = self.values.get(&SecretName::new(DEPLOYMENT_KEY).ok()?)?;
+        let digest = Sha256::digest(format!("mastic deployment {}", key.expose()));
+        hex(&digest).get(..32).map(str::to_owned)
+    }
+
     /// Returns what masks all of them.
     pub fn redactor(&self) -> Redactor {
         Redactor::new(self.values.values())
@@ -138,6 +151,11 @@ pub fn read(state: &Path) -> SecretsResult<Secrets> {
         Some(bytes) => parse(&path, &Zeroizing::new(bytes)),
         None => Ok(Secrets::default()),
     }
+}
+
+/// Says what is wrong with the content of a secrets file, if anything is; `path` is for the message.
+pub fn check(path: &Path, bytes: &[u8]) -> SecretsResult<()> {
+    parse(path, bytes).map(|_| ())
 }
 
 /// Returns which requested secrets do not exist yet. Never writes.

@@ -24,6 +24,8 @@ use crate::model::{Secret, SecretName};
 pub const DIR: &str = "tls";
 /// The authority's certificate in [`DIR`]: what users verify with.
 pub const CA_FILE: &str = "ca.crt";
+/// The authority's certificate and key in one, in [`DIR`].
+pub const AUTHORITY_FILE: &str = "ca.pem";
 
 const DAY: i64 = 24 * 60 * 60;
 /// Ten years.
@@ -114,6 +116,11 @@ pub fn ca_path(state: &Path) -> PathBuf {
     state.join(DIR).join(CA_FILE)
 }
 
+/// Returns whether the authority was made already.
+pub fn has_authority(state: &Path) -> bool {
+    Paths::of(state).ca.exists()
+}
+
 /// Returns the certificates for `names` (addresses and host names; `localhost` is always added), making what is missing.
 pub fn ensure(state: &Path, names: &BTreeSet<String>) -> Result<TlsMaterial, TlsError> {
     ensure_at(state, names, Timestamp::now())
@@ -176,7 +183,7 @@ struct Paths {
 impl Paths {
     fn of(state: &Path) -> Self {
         let dir = state.join(DIR);
-        Self { ca: dir.join("ca.pem"), vip: dir.join("vip.pem"), ca_cert: dir.join(CA_FILE), dir }
+        Self { ca: dir.join(AUTHORITY_FILE), vip: dir.join("vip.pem"), ca_cert: dir.join(CA_FILE), dir }
     }
 }
 

@@ -30,6 +30,7 @@ pub async fn an_imported_image_must_be_found_by_id_and_tag_with_its_labels(f: Ar
     assert_eq!(by_tag.tags, [f.reference("base:1")]);
     assert!(by_tag.size > 0 && by_tag.layers.len() == 1 && !by_tag.created_at.is_empty(), "{by_tag:?}");
     assert_eq!(f.engine.image(&id.0).await.unwrap().unwrap(), by_tag);
+    assert_eq!(f.engine.layer_sizes(&by_tag).await.unwrap(), [by_tag.size]);
     assert!(f.engine.images().await.unwrap().contains(&by_tag));
     assert!(f.engine.image_ids().await.unwrap().contains(&id));
     assert!(f.engine.image(&f.reference("nothing:1")).await.unwrap().is_none());
@@ -68,12 +69,22 @@ pub async fn a_pull_from_nowhere_must_fail(f: Arc<Fixture>) {
     assert!(error.operation.contains("127.0.0.1:9/nothing:1"), "{error}");
 }
 
+pub async fn a_push_to_nowhere_must_fail(f: Arc<Fixture>) {
+    // The simulation's registries take everything that is there, an engine's none that nobody listens at: what is not
+    // there can be pushed by neither.
+    let progress: Vec<_> = f.engine.push("127.0.0.1:9/nothing:1").collect().await;
+    let error = progress.into_iter().find_map(Result::err).expect("what is not there cannot be pushed");
+    assert!(error.operation.contains("127.0.0.1:9/nothing:1"), "{error}");
+}
+
 pub async fn the_engine_must_say_what_it_is(f: Arc<Fixture>) {
     f.engine.ping(Duration::from_secs(10)).await.unwrap();
     let info = f.engine.info().await.unwrap();
     assert!(info.api_version.starts_with("1."), "{info:?}");
     assert!(matches!(info.cgroup_version.as_str(), "1" | "2"), "{info:?}");
     assert!(info.cpus > 0 && info.memory > 0, "{info:?}");
+    let clock: jiff::Timestamp = info.time.parse().expect("the engine's time is RFC 3339");
+    assert!(clock.as_second() > 0 && info.unbounded.len() < 4, "{clock} {:?}", info.unbounded);
     for text in [info.version, info.id, info.storage_driver, info.data_root, info.kernel] {
         assert!(!text.is_empty());
     }

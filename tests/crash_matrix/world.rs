@@ -147,6 +147,7 @@ impl World {
                 cancel: CancellationToken::new(),
                 registrar: Arc::new(Register),
                 redactor: Arc::new(Redactor::new([])),
+                secrets: None,
                 state: self.state.path().to_owned(),
                 operator: "me@here".to_owned(),
                 message: String::new(),

@@ -126,7 +126,12 @@ fn apply(plan: &Plan, what: &Desired, mut now: Observed) -> Observed {
             Action::WriteGeneration { mark } => {
                 let number = plan.generation.unwrap().get();
                 now.last_generation = number;
-                now.ledger = Some(LedgerSummary { number, finished: *mark == Mark::End, identity: None });
+                now.ledger = Some(LedgerSummary {
+                    number,
+                    finished: *mark == Mark::End,
+                    identity: None,
+                    secrets: None,
+                });
             }
             Action::CreateVolume { volume } => {
                 let volumes = &mut now.hosts.get_mut(&host.unwrap()).unwrap().volumes;

@@ -102,6 +102,8 @@ pub struct Cloud {
     private: Option<PrivateEngine>,
     runs: AtomicU32,
     engine: Option<MutexGuard<'static, ()>>,
+    /// Held until all is gone: two test programs on one engine must not have a deployment of one name.
+    _alone: std::fs::File,
 }
 
 /// Containers of a deployment: name to (id, started at, state). An ended one's state has its code: `exited 0`.
@@ -128,7 +130,11 @@ impl Cloud {
 
     fn with(name: &str, number: u8, private: Option<PrivateEngine>) -> Self {
         let engine = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = std::fs::File::create(std::env::temp_dir().join(format!("mastic-test-{name}.lock")))
+            .expect("a lock file can be made");
+        alone.lock().expect("a lock can be waited for");
         Self {
+            _alone: alone,
             name: name.to_owned(),
             address: format!("127.0.77.{number}"),
             dir: tempfile::tempdir().expect("a temporary folder can be made"),
@@ -191,6 +197,59 @@ impl Cloud {
             .env("MASTIC_STATE_DIR", self.state())
             .stdin(Stdio::null());
         command
+    }
+
+    /// Like [`Cloud::command`], ended after two minutes: what is waited for in a test never takes as long.
+    pub fn bounded(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("timeout");
+        command
+            .args(["120", MASTIC])
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_remove("MASTIC_PROFILE")
+            .env("MASTIC_STATE_DIR", self.state())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command that somebody else made of [`Cloud::command`].
+    pub fn run(command: &mut Command) -> Ran {
+        let began = Instant::now();
+        let output = command.output().expect("the program can be started");
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+        Ran::new(arguments.join(" "), &output, began.elapsed())
+    }
+
+    /// Runs a shell command on a terminal of its own (util-linux's `script`), with `typed` as what is typed into it.
+    /// `$MASTIC` in it is the program under test.
+    pub fn on_a_terminal(&self, shell: &str, typed: &str) -> Ran {
+        let began = Instant::now();
+        let mut script = Command::new("timeout");
+        script
+            .args(["120", "script", "--quiet", "--return", "--command", shell, "/dev/null"])
+            .current_dir(self.dir.path());
+        script.env_remove("MASTIC_PROFILE").env("MASTIC_STATE_DIR", self.state()).env("MASTIC", MASTIC);
+        script.env("SHELL", "/bin/sh");
+        let mut child = script
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("util-linux's script is on every Debian");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        std::io::Write::write_all(&mut stdin, typed.as_bytes()).expect("it can be typed into");
+        // The terminal's end of input would be typed, too, if this were closed before the program has ended.
+        let reader = child.stdout.take().expect("it is piped");
+        let stdout = std::io::read_to_string(reader).expect("it prints text");
+        drop(stdin);
+        let status = child.wait().expect("it ends");
+        Ran {
+            arguments: shell.to_owned(),
+            code: status.code(),
+            stdout,
+            stderr: String::new(),
+            took: began.elapsed(),
+        }
     }
 
     /// Runs the program to its end.

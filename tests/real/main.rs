@@ -3,9 +3,16 @@
 //! Needs root on a host where an engine runs or can be installed: it does that itself, as a user's first command would.
 
 mod api;
+mod commands_build;
+mod commands_cloud;
+mod commands_hosts;
+mod commands_plan;
+mod commands_programs;
+mod commands_registry;
 #[path = "../support/engine.rs"]
 mod engine;
 mod faults;
 mod harness;
 mod story;
 mod toy_service;
+mod toys;

@@ -321,13 +321,14 @@ impl Seen for Observed {
     fn interrupted(mut self) -> Self {
         let number = self.last_generation;
         let identity = self.ledger.take().and_then(|ledger| ledger.identity);
-        self.ledger = Some(LedgerSummary { number, finished: false, identity });
+        self.ledger = Some(LedgerSummary { number, finished: false, identity, secrets: None });
         self
     }
 
     fn registered(mut self, desired: &Desired) -> Self {
         let identity = Some(mastic::plan::fingerprint::identity(&desired.identity));
-        self.ledger = Some(LedgerSummary { number: self.last_generation, finished: true, identity });
+        self.ledger =
+            Some(LedgerSummary { number: self.last_generation, finished: true, identity, secrets: None });
         self
     }
 }

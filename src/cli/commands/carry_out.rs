@@ -17,7 +17,7 @@ use crate::journal;
 use crate::model::{DeploymentName, Desired, Observed};
 use crate::plan::{self, Accept, Plan, Purpose};
 use crate::store::journal_file::{self, Unsettled};
-use crate::store::lock;
+use crate::store::{lock, secrets};
 
 /// Makes the plan from a look at the hosts; verified, and refused when it is not what was agreed to earlier.
 pub type Planner<'p> = dyn Fn(&Observed) -> Result<Plan> + Send + Sync + 'p;
@@ -282,6 +282,7 @@ async fn run(
         cancel: cancel.clone(),
         registrar: Arc::new(crate::cloud::Registrar::new(&change.loaded.state)),
         redactor,
+        secrets: secrets::read(&change.loaded.state)?.fingerprint(),
         state: change.loaded.state.clone(),
         operator: operator(),
         message: change.message.clone(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 
 use crate::cli::args::{Consent, DeployArgs, DestroyArgs, PlanArgs, StopArgs, UnlockArgs};
 use crate::cli::commands::carry_out::carry_out;
@@ -23,10 +24,11 @@ pub async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
     let engines = context.engines(&loaded.profile).await?;
     // A plan that is kept is bound to the secrets it was made with.
     let make = if args.output.is_some() { Make::Keep } else { Make::Pretend };
-    let options = Options { selection: context.selection(&args.selection)?, ..Options::default() };
-    context.reach(&engines).await?;
-    let (desired, observed) =
-        tokio::try_join!(context.desired(&loaded, &engines, make), context.observe(&loaded, &engines))?;
+    let observed = context.observe(&loaded, &engines).await?;
+    let selection = context.selection(&args.selection, &loaded, &observed)?;
+    let options = Options { selection, ..Options::default() };
+    context.same_secrets(&loaded, &observed)?;
+    let desired = context.desired(&loaded, &engines, make).await?;
     let plan = context.plan(&desired, &observed, &options)?;
     if let Some(file) = &args.output {
         let path = std::path::absolute(file)
@@ -100,17 +102,15 @@ pub async fn deploy_with(
 ) -> Result<(Exit, String)> {
     let Change { loaded, engines, .. } = change;
     let given = args.plan.as_deref().map(read_plan).transpose()?;
-    let options = Options {
-        selection: match &given {
-            Some(plan) => plan.selection.clone(),
-            None => context.selection(&args.selection)?,
-        },
-        accept: accept(change.consent)?,
-        ..Options::default()
+    let accept = accept(change.consent)?;
+    let observed = context.observe(loaded, engines).await?;
+    let selection = match &given {
+        Some(plan) => plan.selection.clone(),
+        None => context.selection(&args.selection, loaded, &observed)?,
     };
-    context.reach(engines).await?;
-    let (desired, observed) =
-        tokio::try_join!(context.desired(loaded, engines, Make::Keep), context.observe(loaded, engines))?;
+    let options = Options { selection, accept, ..Options::default() };
+    context.same_secrets(loaded, &observed)?;
+    let desired = context.desired(loaded, engines, Make::Keep).await?;
     carry_out(context, change, &desired, observed, &|observed| {
         let plan = context.plan(&desired, observed, &options)?;
         if let Some(given) = &given {
@@ -192,7 +192,7 @@ pub async fn stop_or_start(context: &Context, args: &StopArgs, purpose: &Purpose
     let engines = context.engines(&loaded.profile).await?;
     let observed = context.observe(&loaded, &engines).await?;
     let options = Options {
-        selection: context.selection(&args.selection)?,
+        selection: context.selection(&args.selection, &loaded, &observed)?,
         accept: accept(&args.consent)?,
         ..Options::default()
     };
@@ -267,6 +267,9 @@ pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<Exit> {
     context.reach(&engines).await?;
     let Some(holder) = lock::holder(&engines, &loaded.profile.document.deployment).await? else {
         context.printer.say("nobody holds the lock");
+        if context.global.json {
+            context.printer.data(&serde_json::to_string_pretty(&json!({"version": 1, "released": null}))?);
+        }
         return Ok(Exit::Done);
     };
     context.printer.say(&holder.to_string());
@@ -277,5 +280,12 @@ pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<Exit> {
     }
     lock::break_lock(&engines, &loaded.profile.document.deployment).await?;
     context.printer.say("released");
+    if context.global.json {
+        let document = json!({"version": 1, "released": {
+            "owner": holder.owner, "machine": holder.machine, "pid": holder.pid, "since": holder.since,
+            "message": holder.message,
+        }});
+        context.printer.data(&serde_json::to_string_pretty(&document)?);
+    }
     Ok(Exit::Done)
 }

@@ -27,7 +27,8 @@ struct Row {
 pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
     let loaded = context.load()?;
     let engines = context.engines(&loaded.profile).await?;
-    let selection = context.selection(&args.selection)?;
+    let observed = context.observe(&loaded, &engines).await?;
+    let selection = context.selection(&args.selection, &loaded, &observed)?;
     let redactor = context.redactor(&loaded)?;
     let mut checks = Vec::new();
     for (engine, container) in context.running(&loaded, &engines, &[]).await? {
@@ -71,9 +72,16 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
     let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
     if let Some(access) = desired.identity.access.as_ref().filter(|_| selection.is_everything()) {
         let began = Instant::now();
-        let (ok, detail) = match crate::cloud::check(&loaded.state, &desired, access).await {
-            Ok(report) => (true, report.to_string()),
-            Err(error) => (false, redactor.redact(&format!("{:#}", anyhow::Error::from(error))).into_owned()),
+        let answer = match context.same_secrets(&loaded, &observed) {
+            Ok(()) => {
+                let answer = crate::cloud::check(&loaded.state, &desired, access).await;
+                answer.map(|report| report.to_string()).map_err(anyhow::Error::from)
+            }
+            Err(error) => Err(error),
+        };
+        let (ok, detail) = match answer {
+            Ok(report) => (true, report),
+            Err(error) => (false, redactor.redact(&format!("{error:#}")).into_owned()),
         };
         rows.push(Row { what: "a token".to_owned(), ok, detail, seconds: began.elapsed().as_secs_f64() });
     }
@@ -112,7 +120,7 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
 pub async fn post_deploy(context: &Context) -> Result<Exit> {
     let loaded = context.load()?;
     let engines = context.engines(&loaded.profile).await?;
-    context.reach(&engines).await?;
+    context.same_secrets(&loaded, &context.observe(&loaded, &engines).await?)?;
     let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
     let Some(access) = &desired.identity.access else {
         return Err(CliError::new("the profile has no identity service, so there is nothing to write").into());
@@ -120,6 +128,13 @@ pub async fn post_deploy(context: &Context) -> Result<Exit> {
     let deployment = desired.deployment.as_str();
     let files =
         crate::cloud::write_client_files(&loaded.state, deployment, &desired.identity.region, access)?;
-    context.printer.data(&format!("{}\n{}", files.clouds.display(), files.openrc.display()));
+    if context.global.json {
+        let document = json!({
+            "version": 1, "cloud": deployment, "clouds": files.clouds, "openrc": files.openrc,
+        });
+        context.printer.data(&serde_json::to_string_pretty(&document)?);
+    } else {
+        context.printer.data(&format!("{}\n{}", files.clouds.display(), files.openrc.display()));
+    }
     Ok(Exit::Done)
 }

@@ -40,6 +40,9 @@ impl Drop for Raw {
     }
 }
 
+/// How an engine's own words begin when a program cannot be started.
+const REFUSAL: &str = "OCI runtime exec failed";
+
 /// Runs a program with our streams attached; a terminal on both sides makes it interactive.
 pub async fn attach(
     context: &Context,
@@ -64,12 +67,18 @@ pub async fn attach(
         }
         let _ = input.shutdown().await;
     });
+    // Engines say on the program's own output that there is no such program: held back until the code tells.
+    let mut refusal = None;
     let mut changed = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
     loop {
         tokio::select! {
             chunk = exec.output.next() => match chunk {
                 Some(chunk) => {
                     let chunk = chunk?;
+                    if chunk.bytes.starts_with(REFUSAL.as_bytes()) && refusal.is_none() {
+                        refusal = Some(chunk);
+                        continue;
+                    }
                     context.printer.raw(&chunk.bytes, chunk.stderr);
                 }
                 None => break,
@@ -79,7 +88,20 @@ pub async fn attach(
     }
     typing.abort();
     drop(raw);
-    Ok(ProgramExit(engine.exec_exit_code(&exec.id).await?))
+    let code = engine.exec_exit_code(&exec.id).await?;
+    let Some(said) = refusal else { return Ok(ProgramExit(code)) };
+    if !matches!(code, 126 | 127) {
+        // A program that just talks like an engine.
+        context.printer.raw(&said.bytes, said.stderr);
+        return Ok(ProgramExit(code));
+    }
+    let text = String::from_utf8_lossy(&said.bytes).into_owned();
+    // As shells have it: 127 is "not there", 126 "there, and cannot be run". Engines differ.
+    let absent = ["executable file not found", "no such file or directory"].iter().any(|w| text.contains(w));
+    let why =
+        text.trim().rsplit_once("exec: ").map_or(text.trim(), |(_, why)| why).trim_end_matches(": unknown");
+    context.printer.error(&format!("error: the container cannot run it: {why}"));
+    Ok(ProgramExit(if absent { 127 } else { 126 }))
 }
 
 /// Tells the program how large our terminal is; without an answer it keeps its default.

@@ -1,4 +1,4 @@
-//! Commands that look at the profile and touch nothing: validate, render, explain, privileges, secrets.
+//! Commands that look at the profile and touch nothing: validate, render, explain, privileges.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,17 +6,17 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cli::args::{ExplainArgs, RenderArgs, SecretsCommand};
+use crate::cli::args::{ExplainArgs, RenderArgs};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::printer::table;
 use crate::cli::session::{Loaded, Make, nearest};
 use crate::model::{ContainerSpec, Desired, ImageId, PinnedImage};
+use crate::store::files;
 use crate::store::redact::Redactor;
-use crate::store::{files, secrets};
 
 /// Resolves with made-up image ids, and with made-up values for secrets that are not there yet; also returns all that must be masked.
-fn resolve_offline(context: &Context, loaded: &Loaded) -> Result<(Desired, Redactor)> {
+pub fn resolve_offline(context: &Context, loaded: &Loaded) -> Result<(Desired, Redactor)> {
     let images = loaded
         .profile
         .image_requests()
@@ -210,31 +210,5 @@ pub fn privileges(context: &Context) -> Result<Exit> {
     let mut rows = vec![["CONTAINER", "PRIVILEGE", "REASON"].map(str::to_owned).to_vec()];
     rows.extend(list.iter().map(|p| vec![p.container.to_string(), p.privilege.clone(), p.reason.clone()]));
     context.printer.data(&table(&rows));
-    Ok(Exit::Done)
-}
-
-/// `mastic secrets`
-pub fn secrets_command(context: &Context, command: &SecretsCommand) -> Result<Exit> {
-    let loaded = context.load()?;
-    match command {
-        SecretsCommand::Generate => {
-            let ensured = secrets::ensure(&loaded.state, &loaded.profile.secret_requests())?;
-            context.printer.say(&format!(
-                "{} secrets made, {} were there; they are in {}",
-                ensured.generated.len(),
-                ensured.secrets.names().count() - ensured.generated.len(),
-                secrets::path(&loaded.state).display()
-            ));
-        }
-        SecretsCommand::Path => context.printer.data(&secrets::path(&loaded.state).display().to_string()),
-        SecretsCommand::List => {
-            let names: Vec<String> = secrets::read(&loaded.state)?.names().map(ToString::to_string).collect();
-            if context.global.json {
-                context.printer.data(&serde_json::to_string_pretty(&names)?);
-            } else {
-                context.printer.data(&names.join("\n"));
-            }
-        }
-    }
     Ok(Exit::Done)
 }

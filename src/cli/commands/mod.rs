@@ -10,5 +10,6 @@ pub mod image;
 pub mod logs;
 pub mod look;
 pub mod prechecks;
+pub mod secrets;
 pub mod status;
 pub mod up;

@@ -17,8 +17,8 @@ use crate::plan::{self, Options};
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     let loaded = context.load()?;
     let engines = context.engines(&loaded.profile).await?;
-    let selection = context.selection(&args.selection)?;
     let observed = context.observe(&loaded, &engines).await?;
+    let selection = context.selection(&args.selection, &loaded, &observed)?;
     let now = Timestamp::now();
 
     let mut containers = Vec::new();
@@ -53,6 +53,7 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     .await;
 
     let drift = if args.drift {
+        context.same_secrets(&loaded, &observed)?;
         let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
         Some(context.plan(&desired, &observed, &Options { selection, ..Options::default() })?)
     } else {

@@ -20,7 +20,7 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<Exit> {
         image::bootstrap(context, &bootstrap::Options::default()).await?;
     }
     if !args.no_build {
-        let build = BuildArgs { only: Vec::new(), plan: false, no_cache: false, all: false };
+        let build = BuildArgs { only: Vec::new(), plan: false, no_cache: false, all: false, push: false };
         image::build_images(context, &loaded, &build).await?;
     }
     let engines = context.engines(&loaded.profile).await?;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bollard::auth::DockerCredentials;
-use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions};
+use bollard::models::{ImageHistoryResponseItem, ProgressDetail};
+use bollard::query_parameters::{
+    CreateImageOptions, ListImagesOptions, PushImageOptions, RemoveImageOptions, TagImageOptions,
+};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -68,17 +71,38 @@ impl DockerEngine {
                     }
                     error
                 })?;
-                let amount = message.progress_detail.and_then(|detail| {
-                    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-                    Some((number(detail.current)?, number(detail.total)?))
-                });
                 Ok(PullProgress {
                     layer: message.id.unwrap_or_default(),
                     status: message.status.unwrap_or_default(),
-                    bytes: amount,
+                    bytes: amount(message.progress_detail),
                 })
             })
             .boxed()
+    }
+
+    pub(super) fn push_image(&self, reference: &str) -> BoxStream<'static, EngineResult<PullProgress>> {
+        let (name, tag) = split_tag(reference);
+        let options = PushImageOptions { tag: Some(tag), platform: None };
+        let (operation, endpoint) = (format!("push image {reference}"), self.endpoint.clone());
+        let docker = self.patient(LONG);
+        docker
+            .push_image(&name, Some(options), None::<DockerCredentials>)
+            .map(move |message| {
+                let message = message.map_err(|error| errors::situate(&operation, &endpoint, &error))?;
+                Ok(PullProgress {
+                    layer: String::new(),
+                    status: message.status.unwrap_or_default(),
+                    bytes: amount(message.progress_detail),
+                })
+            })
+            .boxed()
+    }
+
+    pub(super) async fn image_layer_sizes(&self, image: &ObservedImage) -> EngineResult<Vec<u64>> {
+        let history = self.docker.image_history(&image.id.0).await;
+        let history =
+            history.map_err(self.failed(format!("ask for the layers of image {}", image.id.short())))?;
+        Ok(sizes(&history, image.layers.len()))
     }
 
     pub(super) async fn import_root(
@@ -125,9 +149,58 @@ impl DockerEngine {
     }
 }
 
+/// Returns done and total bytes.
+fn amount(detail: Option<ProgressDetail>) -> Option<(u64, u64)> {
+    let detail = detail?;
+    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+    Some((number(detail.current)?, number(detail.total)?))
+}
+
+/// Assigns the sizes of an image's history (youngest first) to its layers (oldest first).
+///
+/// The history has an entry for every instruction; the engine does not say which of them made a layer. Those with a
+/// size did. Where that are fewer than there are layers, some layer is empty: instructions that can make one count.
+fn sizes(history: &[ImageHistoryResponseItem], layers: usize) -> Vec<u64> {
+    let entries: Vec<_> = history.iter().rev().collect();
+    let mut missing = layers.saturating_sub(entries.iter().filter(|entry| entry.size > 0).count());
+    let mut sizes = Vec::with_capacity(layers);
+    for entry in entries {
+        let can = ["RUN ", "COPY ", "ADD ", "WORKDIR "].iter().any(|word| entry.created_by.starts_with(word));
+        if entry.size > 0 {
+            sizes.push(u64::try_from(entry.size).unwrap_or_default());
+        } else if can && missing > 0 {
+            missing -= 1;
+            sizes.push(0);
+        }
+    }
+    sizes.resize(layers, 0);
+    sizes
+}
+
 #[cfg(test)]
 mod tests {
-    use super::split_tag;
+    use super::*;
+
+    #[test]
+    fn an_instruction_without_a_layer_must_not_take_the_size_of_another() {
+        let entry = |created_by: &str, size: i64| ImageHistoryResponseItem {
+            created_by: created_by.to_owned(),
+            size,
+            ..ImageHistoryResponseItem::default()
+        };
+        // Youngest first, as engines answer.
+        let history = [
+            entry("LABEL a=b", 0),
+            entry("COPY x y # buildkit", 7),
+            entry("WORKDIR /srv", 0),
+            entry("ENV A=b", 0),
+            entry("RUN apt-install", 50),
+            entry("", 100),
+        ];
+        assert_eq!(sizes(&history, 3), [100, 50, 7]);
+        assert_eq!(sizes(&history, 4), [100, 50, 0, 7]);
+        assert_eq!(sizes(&history[..1], 1), [0]);
+    }
 
     #[test]
     fn a_registrys_port_must_not_be_taken_for_a_tag() {

@@ -101,7 +101,19 @@ pub(super) fn memory(response: &ContainerStatsResponse) -> Option<u64> {
 
 pub(super) fn info(response: SystemInfo, api_version: String) -> EngineInfo {
     let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default();
+    let bounds = [
+        ("memory", response.memory_limit),
+        ("processes", response.pids_limit),
+        ("CPU time", response.cpu_cfs_quota),
+    ];
     EngineInfo {
+        time: response.system_time.unwrap_or_default(),
+        // An engine that does not say is taken to be able.
+        unbounded: bounds
+            .into_iter()
+            .filter(|(_, can)| *can == Some(false))
+            .map(|(what, _)| what.to_owned())
+            .collect(),
         version: response.server_version.unwrap_or_default(),
         api_version,
         id: response.id.unwrap_or_default(),

@@ -215,6 +215,14 @@ impl Engine for DockerEngine {
         self.pull_image(reference)
     }
 
+    fn push(&self, reference: &str) -> BoxStream<'static, EngineResult<PullProgress>> {
+        self.push_image(reference)
+    }
+
+    async fn layer_sizes(&self, image: &ObservedImage) -> EngineResult<Vec<u64>> {
+        self.image_layer_sizes(image).await
+    }
+
     async fn import_image(
         &self,
         reference: &str,

@@ -117,7 +117,7 @@ impl Engine for SimEngine {
     }
 
     async fn info(&self) -> EngineResult<EngineInfo> {
-        self.ask("info", "", "ask for the engine's properties", |_| {
+        self.ask("info", "", "ask for the engine's properties", |world| {
             Ok(EngineInfo {
                 version: "28.0.0-simulated".to_owned(),
                 api_version: "1.41".to_owned(),
@@ -131,6 +131,8 @@ impl Engine for SimEngine {
                 live_restore: false,
                 security_options: vec!["name=seccomp,profile=default".to_owned()],
                 kernel: "6.12.0-simulated".to_owned(),
+                time: super::world::rfc3339(world.now),
+                unbounded: Vec::new(),
             })
         })
         .await
@@ -409,6 +411,25 @@ impl Engine for SimEngine {
         self.items("pull", reference.clone(), operation, move |world| {
             Ok(world.pull(&reference)?.into_iter().map(Ok).collect())
         })
+    }
+
+    fn push(&self, reference: &str) -> BoxStream<'static, EngineResult<PullProgress>> {
+        let reference = reference.to_owned();
+        let operation = format!("push image {reference}");
+        self.items("push", reference.clone(), operation, move |world| {
+            Ok(world.push(&reference)?.into_iter().map(Ok).collect())
+        })
+    }
+
+    async fn layer_sizes(&self, image: &ObservedImage) -> EngineResult<Vec<u64>> {
+        let id = image.id.0.clone();
+        let operation = format!("ask for the layers of image {}", image.id.short());
+        self.ask("layer_sizes", &id, &operation, |world| match world.observe_image(&id) {
+            // A simulated image has one layer.
+            Some(image) => Ok(vec![image.size]),
+            None => super::world::refuse(EngineErrorKind::NotFound, format!("there is no image {id}")),
+        })
+        .await
     }
 
     async fn import_image(

@@ -146,6 +146,16 @@ impl World {
         Ok(vec![step("Downloading", 0), step("Pull complete", 1)])
     }
 
+    pub(super) fn push(&mut self, reference: &str) -> Result<Vec<PullProgress>, Refusal> {
+        let found = self.find_image(reference);
+        let Some((id, image)) = found.and_then(|id| self.images.get(&id).map(|image| (id, image))) else {
+            return refuse(EngineErrorKind::NotFound, format!("there is no image {reference}"));
+        };
+        let status = format!("digest: {}", id.0);
+        self.registry.insert(with_tag(reference), (image.labels.clone(), image.files.clone()));
+        Ok(vec![PullProgress { layer: id.short().to_owned(), status, bytes: Some((1, 1)) }])
+    }
+
     /// Runs a Dockerfile of `FROM`, `COPY`, `LABEL`, `ARG`, `ENV` and `RUN` (of which `RUN` only tells that it ran).
     pub(super) fn build(&mut self, request: &BuildRequest) -> Vec<Result<BuildEvent, Refusal>> {
         let bad = |message: String| vec![refuse(EngineErrorKind::BadRequest, message)];

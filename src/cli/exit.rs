@@ -22,6 +22,8 @@ pub enum Exit {
     Undone,
     /// A change failed, and something is neither what it was nor what was planned.
     Broken,
+    /// `verify`: the cloud does not do what it should.
+    Failed,
     /// The command line is wrong.
     Usage,
     /// Ctrl-C.
@@ -42,6 +44,7 @@ impl Exit {
             Self::Stale => 5,
             Self::Undone => 6,
             Self::Broken => 7,
+            Self::Failed => 8,
             Self::Usage => 64,
             Self::Interrupted => 130,
             Self::Program(code) => code,

@@ -89,6 +89,9 @@ pub struct GenerationRecord {
     /// Fingerprint of the secrets that it was made with (`store::secrets`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<String>,
+    /// Digest of the flavors and networks that were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<String>,
     /// Slots by `host/container`, kept ones too.
     pub slots: BTreeMap<String, SlotRecord>,
 }
@@ -113,6 +116,7 @@ impl GenerationRecord {
             finished: matches!(self.outcome, RecordOutcome::Done | RecordOutcome::Undone),
             identity: self.identity.clone(),
             secrets: self.secrets.clone(),
+            cloud: self.cloud.clone(),
         }
     }
 

@@ -159,4 +159,6 @@ pub struct LedgerSummary {
     /// Fingerprint of the secrets it was made with: another machine may have others, or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<String>,
+    /// Digest of the flavors and networks that were last made.
+    pub cloud: Option<String>,
 }

@@ -131,6 +131,7 @@ fn apply(plan: &Plan, what: &Desired, mut now: Observed) -> Observed {
                     finished: *mark == Mark::End,
                     identity: None,
                     secrets: None,
+                    cloud: None,
                 });
             }
             Action::CreateVolume { volume } => {
@@ -176,7 +177,11 @@ fn apply(plan: &Plan, what: &Desired, mut now: Observed) -> Observed {
                 assert_eq!(there.len() + 1, before, "{container} was not there");
             }
             Action::RemoveVolume { volume } => panic!("volume {volume} went"),
-            Action::UploadConfig { .. } | Action::Register { .. } | Action::Staged | Action::Proven => {}
+            Action::UploadConfig { .. }
+            | Action::Register { .. }
+            | Action::Furnish { .. }
+            | Action::Staged
+            | Action::Proven => {}
         }
     }
     now

@@ -13,3 +13,4 @@ pub mod prechecks;
 pub mod secrets;
 pub mod status;
 pub mod up;
+pub mod verify;

@@ -26,8 +26,8 @@ ovs-vsctl --timeout=10 --no-wait -- init \
 ovs-vsctl --timeout=10 --no-wait -- --may-exist add-port "$bridge" '{{ var.openvswitch_external_interface }}'
 {%- endif %}
 (
-    # Comes back when the daemon has done what the database says.
-    ovs-vsctl --timeout=50 -- init
+    # Comes back when the daemon has done what the database says, which it waits for only where it changed something itself.
+    ovs-vsctl --timeout=50 set Open_vSwitch . external_ids:mastic-start="$(cat /proc/sys/kernel/random/uuid)"
     ip link set "$bridge" up
 {%- if var.openvswitch_external_interface %}
     ip link set '{{ var.openvswitch_external_interface }}' up

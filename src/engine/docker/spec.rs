@@ -74,18 +74,26 @@ fn check(check: &CheckSpec) -> HealthConfig {
     }
 }
 
+/// Nothing of `/proc` and `/sys` is hidden or read-only.
+const ALL_PATHS: &str = "systempaths=unconfined";
+
 fn host_config(spec: &ContainerSpec, deployment: &str) -> HostConfig {
     let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc } =
         &spec.privileges;
     let Limits { memory, milli_cpus, pids, nofile } = &spec.limits;
     let number = |value: u64| (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX));
     let no_new_privileges = (!new_privileges).then(|| "no-new-privileges".to_owned());
+    // This one is a word of Docker's command line: the engine takes two empty lists instead, and none means its own lists.
+    let all_paths = security_opts.contains(ALL_PATHS).then(Vec::new);
+    let security_opts = security_opts.iter().filter(|option| *option != ALL_PATHS).cloned();
     HostConfig {
         privileged: Some(false),
         network_mode: Some(if spec.host_network { "host" } else { "none" }.to_owned()),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(capabilities.iter().cloned().collect()),
-        security_opt: Some(no_new_privileges.into_iter().chain(security_opts.iter().cloned()).collect()),
+        security_opt: Some(no_new_privileges.into_iter().chain(security_opts).collect()),
+        masked_paths: all_paths.clone(),
+        readonly_paths: all_paths,
         devices: Some(devices.iter().map(|device| self::device(device)).collect()),
         pid_mode: host_pid.then(|| "host".to_owned()),
         ipc_mode: host_ipc.then(|| "host".to_owned()),

@@ -125,9 +125,12 @@ fn included(tag: &str, base: usize) -> Option<Use> {
     let words = tokens(tag, base);
     let mut words = words.iter().skip_while(|token| matches!(token, Token::Sign('-')));
     match (words.next(), words.next()) {
-        (Some(Token::Word("include", _)), Some(Token::Text(name, at))) => {
-            Some(Use { what: Used::Include((*name).to_owned()), offset: *at, length: name.len() + 2, services: Vec::new() })
-        }
+        (Some(Token::Word("include", _)), Some(Token::Text(name, at))) => Some(Use {
+            what: Used::Include((*name).to_owned()),
+            offset: *at,
+            length: name.len() + 2,
+            services: Vec::new(),
+        }),
         _ => None,
     }
 }

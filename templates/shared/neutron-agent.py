@@ -7,6 +7,9 @@ import contextlib
 import importlib.metadata
 import os
 import sys
+import threading
+import traceback
+import types
 
 DATAPATH = "/run/openvswitch/datapath"
 
@@ -37,5 +40,37 @@ def report(self, *arguments, **named):
 
 
 rpc.PluginReportStateAPI.report_state = report
+
+if name == "neutron-openvswitch-agent":
+    from neutron.plugins.ml2.drivers.openvswitch.agent import ovs_neutron_agent
+
+    loop = ovs_neutron_agent.main
+
+    class Request(threading.Thread):
+        """One that a restarted switch never answers has timed out when it is joined: the agent's loop would wait for its
+        thread for ever, and no flow would come back (measured)."""
+
+        def __init__(self, **named):
+            super().__init__(daemon=True, **named)
+
+        def join(self, timeout=0):
+            super().join(timeout)
+
+    def loop_and_end(*arguments, **named):
+        """When its loop has ended, or died, other threads would keep the process (measured: forever)."""
+        # Not before: it is os-ken's start that says which kind of threads there is.
+        from neutron.plugins.ml2.drivers.openvswitch.agent.openflow.native import ofswitch
+
+        if hasattr(ofswitch, "threading"):
+            ofswitch.threading = types.SimpleNamespace(Thread=Request, Timer=threading.Timer)
+        try:
+            loop(*arguments, **named)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+
+    ovs_neutron_agent.main = loop_and_end
+
 sys.argv[0] = name
 sys.exit(main())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -344,16 +345,22 @@ impl Cloud {
         self.docker(&["volume", "ls", "-q", "--filter", &filter]).lines().map(str::to_owned).collect()
     }
 
-    /// Returns when each volume was made, by name.
-    pub fn volume_times(&self) -> BTreeMap<String, String> {
+    /// Returns what tells each volume from another of the same name: its folder's number and the time of its birth. What
+    /// the engine calls the time of its creation is that of the last change in it.
+    pub fn volume_births(&self) -> BTreeMap<String, String> {
         let volumes = self.volumes();
         if volumes.is_empty() {
             return BTreeMap::new();
         }
         let names: Vec<&str> = volumes.iter().map(String::as_str).collect();
-        self.docker(&[&["volume", "inspect", "--format", "{{.Name}} {{.CreatedAt}}"], &names[..]].concat())
+        self.docker(&[&["volume", "inspect", "--format", "{{.Name}} {{.Mountpoint}}"], &names[..]].concat())
             .lines()
-            .filter_map(|line| line.split_once(' ').map(|(name, time)| (name.to_owned(), time.to_owned())))
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, folder)| {
+                let facts = std::fs::metadata(folder).expect("a volume is a folder of this machine");
+                let born = facts.created().map(|time| format!("{time:?}")).unwrap_or_default();
+                (name.to_owned(), format!("inode {} {born}", facts.ino()))
+            })
             .collect()
     }
 

@@ -80,7 +80,7 @@ pub fn assert_tidy(cloud: &Cloud, when: &str) {
     assert!(slots.values().all(|n| *n == 1), "{when}: strays: {containers:#?}");
 }
 
-/// Volumes that were seen, with the time of their creation: none may go, none may be made anew.
+/// Volumes that were seen, with the time of their birth: none may go, none may be made anew.
 #[derive(Debug, Default)]
 pub struct Volumes(BTreeMap<String, String>);
 
@@ -88,7 +88,7 @@ impl Volumes {
     /// Requires every volume seen before to be there, and takes the new ones into account.
     #[track_caller]
     pub fn assert_intact(&mut self, cloud: &Cloud, when: &str) {
-        let now = cloud.volume_times();
+        let now = cloud.volume_births();
         for (name, created) in &self.0 {
             assert_eq!(now.get(name), Some(created), "{when}: volume {name} was lost or made anew");
         }

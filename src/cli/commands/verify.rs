@@ -133,7 +133,7 @@ async fn our_guest(context: &Context, loaded: &Loaded, engines: &Engines) -> Res
     let engine = engines.values().next().context("the profile has no host")?;
     if engine.image(&reference).await?.is_none() {
         let only = vec![GUEST.to_owned()];
-        let args = BuildArgs { only, plan: false, no_cache: false, all: false };
+        let args = BuildArgs { only, plan: false, no_cache: false, all: false, push: false };
         image::build_images(context, loaded, &args).await?;
     }
     let image =

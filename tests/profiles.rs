@@ -128,3 +128,66 @@ fn a_new_profile_must_load() {
     assert_eq!(profile.document.deployment.as_str(), "mine");
     assert!(profile::init_profile("Not A Name").is_err());
 }
+
+/// Glance, Placement and Cinder with what they need, in a release and with backends.
+fn storage(release: &str, variables: &str) -> Result<Desired, String> {
+    let library = fixture::shipped();
+    let text = format!(
+        r#"deployment: storage
+release: "{release}"
+hosts:
+  local: {{engine: "unix:///var/run/docker.sock", address: 127.0.0.1}}
+public: {{address: 127.0.0.1, tls: true}}
+sets:
+  database: {{services: [mariadb]}}
+  messaging: {{services: [rabbitmq, memcached]}}
+  ha: {{services: [haproxy]}}
+  api: {{services: [keystone, glance, placement, cinder]}}
+  control: {{services: [cinder]}}
+  storage: {{services: [cinder]}}
+variables: {{{variables}}}
+"#
+    );
+    let profile = profile::load("storage.yaml", &text, &library).map_err(|m| m.to_string())?;
+    profile::resolve(&profile, &library, &Inputs::placeholders(&profile)).map_err(|m| m.to_string())
+}
+
+#[test]
+fn images_and_volumes_must_render_for_each_release_and_backend() {
+    for release in ["2025.1", "2025.2", "2026.1"] {
+        for (backend, more) in [
+            ("nfs", "glance_backend: file"),
+            ("lvm", "glance_backend: s3, glance_s3_url: \"https://s3.example.org\""),
+            ("ceph", "glance_backend: swift, cinder_ceph_monitors: [10.0.0.1, 10.0.0.2]"),
+        ] {
+            let desired = storage(release, &format!("cinder_backend: {backend}, {more}"))
+                .unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            let names: BTreeSet<&str> =
+                desired.containers.values().map(|spec| spec.name().as_str()).collect();
+            for api in ["glance-api", "placement-api", "cinder-api", "cinder-scheduler"] {
+                assert!(names.contains(api), "{api}: {names:?}");
+            }
+            let with_lvm = names.contains("cinder-volume-lvm") && names.contains("cinder-backup-lvm");
+            let without = names.contains("cinder-volume") && names.contains("cinder-backup");
+            assert_eq!((with_lvm, without), (backend == "lvm", backend != "lvm"), "{names:?}");
+            for spec in desired.containers.values() {
+                let text = |path: &str| {
+                    spec.files
+                        .iter()
+                        .find(|file| file.path.as_str() == path)
+                        .map(|file| String::from_utf8_lossy(&file.content).into_owned())
+                };
+                if let Some(config) = text("/etc/cinder/cinder.conf") {
+                    assert!(config.contains(&format!("\n[{backend}]\n")), "{config}");
+                    assert!(config.contains("\n[keystone_authtoken]\n") && config.contains("\n[database]\n"));
+                    assert_eq!(text("/etc/ceph/ceph.conf").is_some(), backend == "ceph");
+                }
+                // Root and capabilities are for LVM's two containers alone.
+                let bare = spec.privileges.capabilities.is_empty();
+                assert!(bare != spec.name().as_str().ends_with("-lvm"), "{}", spec.slot);
+            }
+        }
+    }
+    let mistakes = storage("2026.1", "cinder_backend: ceph").expect_err("where is that Ceph?");
+    assert!(mistakes.contains("cinder_ceph_monitors"), "{mistakes}");
+}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The targets are those of `mastic-init check` (`images/init/README.md`): `http://HOST:PORT/path`, `https://...`,
 /// `tcp:HOST:PORT`, `unix:/path`, `amqp:HOST:PORT`, `mysql:HOST:PORT`, `mysql:unix:/path`, `process:NAME`,
-/// `file:/path`. All must pass. The check runs inside the container, as its user.
+/// `file:/path`, `fresh:SECONDS:/path`, `connected:HOST:PORT,...`. All must pass. The check runs inside the container, as its user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckSpec {

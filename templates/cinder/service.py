@@ -1,12 +1,10 @@
 """Runs cinder-scheduler, -volume or -backup with a sign of life.
 
-/tmp/alive is there while the service's last report to the database went well. Cinder reports only while it listens to the
-message bus and its driver is up: a process by itself proves neither, since without a driver it lives on.
+It writes /tmp/alive with each report to the database (every 10 s) that went well. Cinder reports only while its driver is up:
+a process by itself proves nothing, since without a driver it lives on.
 """
 
-import contextlib
 import importlib
-import os
 import sys
 
 name = sys.argv.pop(1)
@@ -21,9 +19,6 @@ def report(self):
     report_state(self)
     if self.manager.is_working() and not self.model_disconnected:
         open("/tmp/alive", "w").close()
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink("/tmp/alive")
 
 
 def started(self):

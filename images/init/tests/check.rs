@@ -352,3 +352,37 @@ fn https_fails_politely_without_tls() {
     let closed = serve(drop);
     fails(&["--insecure", &format!("https://127.0.0.1:{closed}/")], "https://127.0.0.1");
 }
+
+#[test]
+fn connected_means_that_somebody_holds_a_connection() {
+    for (bind, host) in [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")] {
+        let port = serve_at(bind, |mut stream| {
+            let _ = stream.read(&mut [0]);
+        });
+        let target = format!("connected:{host}:{port}");
+        fails(&[&target], "nobody on this host is connected");
+        let connection = TcpStream::connect((bind, port)).expect("it listens");
+        passes(&[&target]);
+        // As PID 1 of a container it sees the host's connections, but not who holds them.
+        let inside = run(As::PidOne, &["check", &target]);
+        assert!(inside.stderr.contains("no process of this container is connected"), "{}", inside.stderr);
+        assert_eq!(inside.code(), 1);
+        drop(connection);
+        fails(&["--wait", "0", &target], "nobody on this host is connected");
+    }
+}
+
+#[test]
+fn fresh_files_were_written_lately() {
+    let scratch = Scratch::new("fresh");
+    let path = scratch.write("alive", "");
+    passes(&[&format!("fresh:30:{path}")]);
+    let file = std::fs::File::options().write(true).open(&path).expect("it was written");
+    let age = |seconds| std::time::SystemTime::now() - Duration::from_secs(seconds);
+    file.set_modified(age(100)).expect("it can be made older");
+    passes(&[&format!("fresh:200:{path}")]);
+    fails(&[&format!("fresh:30:{path}")], " s ago");
+    file.set_modified(std::time::SystemTime::now() + Duration::from_secs(1000)).expect("also younger");
+    passes(&[&format!("fresh:30:{path}")]);
+    fails(&["fresh:30:/doesnotexist"], "No such file");
+}

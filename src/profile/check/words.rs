@@ -46,8 +46,8 @@ pub(super) const CAPABILITIES: [&str; 41] = [
 ];
 
 /// Kinds of targets of `mastic-init check`.
-pub(super) const TARGETS: [&str; 8] =
-    ["http://", "https://", "tcp:", "unix:", "amqp:", "mysql:", "process:", "file:"];
+pub(super) const TARGETS: [&str; 10] =
+    ["http://", "https://", "tcp:", "unix:", "amqp:", "mysql:", "process:", "file:", "fresh:", "connected:"];
 
 /// Says what is wrong with a rendered check target.
 pub(in crate::profile) fn target_problem(target: &str) -> Option<String> {
@@ -65,17 +65,24 @@ pub(in crate::profile) fn target_problem(target: &str) -> Option<String> {
             (kind, good.map(drop))
         }
         Some((kind @ ("tcp" | "amqp"), rest)) => (kind, address(rest)),
+        Some((kind @ "connected", rest)) => (kind, rest.split(',').try_for_each(address)),
         Some((kind @ "mysql", rest)) => {
             (kind, rest.strip_prefix("unix:").map_or_else(|| address(rest), path))
         }
         Some((kind @ ("unix" | "file"), rest)) => (kind, path(rest)),
+        Some((kind @ "fresh", rest)) => {
+            let (seconds, rest) = rest.split_once(':').unwrap_or(("", rest));
+            (kind, seconds.parse::<u32>().ok().filter(|seconds| *seconds > 0).and_then(|_| path(rest)))
+        }
         Some((kind @ "process", rest)) => (kind, (!rest.is_empty()).then_some(())),
         Some(_) | None => return Some("is no kind of check that mastic-init knows".to_owned()),
     };
     good.is_none().then(|| match kind {
         "tcp" | "amqp" => format!("must be `{kind}:HOST:PORT`"),
+        "connected" => "must be `connected:HOST:PORT`, or several, with commas between".to_owned(),
         "mysql" => "must be `mysql:HOST:PORT` or `mysql:unix:/path`".to_owned(),
         "unix" | "file" => format!("must be `{kind}:/path`"),
+        "fresh" => "must be `fresh:SECONDS:/path`".to_owned(),
         "process" => "must be `process:NAME`".to_owned(),
         kind => format!("must be `{kind}://HOST:PORT/path`"),
     })
@@ -108,10 +115,13 @@ mod tests {
             "mysql:h:3306",
             "process:x",
             "file:/x",
+            "fresh:30:/x",
+            "connected:h:5672",
+            "connected:h:5672,g:5672",
         ] {
             assert_eq!(target_problem(good), None, "{good}");
         }
-        for bad in ["", "htp://h", "tcp:h", "tcp:h:0", "unix:x", "http:/x", "process:", "file:"] {
+        for bad in ["", "htp://h", "tcp:h", "tcp:h:0", "unix:x", "http:/x", "process:", "file:", "fresh:/x", "fresh:0:/x", "connected:h", "connected:h:1,"] {
             assert!(target_problem(bad).is_some(), "{bad}");
         }
     }

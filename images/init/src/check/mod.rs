@@ -2,6 +2,7 @@
 //!
 //! Runs as its own short-lived process beside PID 1, never inside it.
 
+mod connected;
 mod probe;
 mod stream;
 mod target;
@@ -30,6 +31,8 @@ targets
   mysql:HOST[:PORT]         mysql:unix:/path           greets as MySQL or MariaDB
   process:NAME                                         runs and is no zombie
   file:/path                                           exists
+  fresh:SECONDS:/path                                  exists and was written within SECONDS
+  connected:HOST:PORT[,HOST:PORT...]                   some process here has a connection to one of them
   HOST is an IPv4 address, [an IPv6 address], localhost, or a name in /etc/hosts.
 
 options

@@ -4,12 +4,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::connected::connected;
 use super::Settings;
 use super::stream::{Failure, Stream, Transport};
 use super::target::{Endpoint, HostPort, Target};
 use crate::proc;
-use crate::sys::file::{self, Dir};
-use crate::sys::process;
+use crate::sys::file::{self, Dir, Meta};
+use crate::sys::{self, process};
 use crate::text::Lossy;
 
 /// Bytes of an HTTP answer that are looked at; the rest is nobody's business here.
@@ -32,11 +33,20 @@ pub fn probe(target: &Target, settings: &Settings, deadline: u64) -> Result<(), 
         Target::Mysql(Endpoint::Tcp(address)) => mysql(&mut Stream::connect(address, deadline)?),
         Target::Mysql(Endpoint::Unix(path)) => mysql(&mut Stream::connect_unix(path, deadline)?),
         Target::Process(name) => running(name),
-        Target::File(path) => file::c_string(path.as_bytes())
-            .and_then(|path| file::meta(Dir::CURRENT, &path))
-            .map(drop)
-            .map_err(|errno| Failure::System("look", errno)),
+        Target::File(path) => look(path).map(drop),
+        Target::Fresh(seconds, path) => {
+            // A time in the future is that of a clock which was set back since: as good as now.
+            let age = sys::unix_time().cast_signed().saturating_sub(look(path)?.modified);
+            if age <= i64::from(*seconds) { Ok(()) } else { Err(Failure::Wrong(format!("written {age} s ago"))) }
+        }
+        Target::Connected(peers) => connected(peers),
     }
+}
+
+fn look(path: &str) -> Result<Meta, Failure> {
+    file::c_string(path.as_bytes())
+        .and_then(|path| file::meta(Dir::CURRENT, &path))
+        .map_err(|errno| Failure::System("look", errno))
 }
 
 fn http(

@@ -14,6 +14,9 @@ pub enum Target {
     Mysql(Endpoint),
     Process(String),
     File(String),
+    Fresh(u32, String),
+    /// One of these.
+    Connected(Vec<HostPort>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +78,18 @@ impl Target {
                 Self::Http { tls, address, path: format!("{slash}{path}") }
             }
             "tcp" => Self::Tcp(HostPort::parse(rest, None).ok_or_else(wrong)?),
+            "connected" => {
+                let peers = rest.split(',').map(|peer| HostPort::parse(peer, None)).collect::<Option<_>>();
+                Self::Connected(peers.ok_or_else(wrong)?)
+            },
+            "fresh" => {
+                let (seconds, path) = rest.split_once(':').ok_or_else(wrong)?;
+                let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0).ok_or_else(wrong)?;
+                if !path.starts_with('/') {
+                    return Err(wrong());
+                }
+                Self::Fresh(seconds, path.into())
+            }
             "amqp" => Self::Amqp(HostPort::parse(rest, Some(5672)).ok_or_else(wrong)?),
             "mysql" => Self::Mysql(match rest.strip_prefix("unix:") {
                 Some(path) if path.starts_with('/') => Endpoint::Unix(path.into()),
@@ -104,6 +119,8 @@ fn form(kind: &str) -> &'static str {
         "mysql" => "mysql:HOST[:PORT] or mysql:unix:/path",
         "unix" => "unix:/path",
         "file" => "file:/path",
+        "fresh" => "fresh:SECONDS:/path",
+        "connected" => "connected:HOST:PORT[,HOST:PORT...]",
         _ => "process:NAME",
     }
 }

@@ -23,6 +23,12 @@ fn every_kind_of_target_is_read() {
         ("mysql:unix:/run/my", Target::Mysql(Endpoint::Unix("/run/my".into()))),
         ("process:nova-compute", Target::Process("nova-compute".into())),
         ("file:/run/ready", Target::File("/run/ready".into())),
+        ("fresh:30:/tmp/alive", Target::Fresh(30, "/tmp/alive".into())),
+        (
+            "connected:10.0.0.1:5672,[::1]:5671",
+            Target::Connected([at("10.0.0.1", 5672), at("::1", 5671)].into()),
+        ),
+        ("connected:10.0.0.1:5672", Target::Connected([at("10.0.0.1", 5672)].into())),
     ] {
         assert_eq!(Target::parse(text), Ok(target), "{text}");
     }
@@ -50,6 +56,12 @@ fn malformed_targets_are_refused_with_their_form() {
         "tcp:a b:1",
         "unix:x",
         "file:",
+        "fresh:/tmp/alive",
+        "fresh:0:/tmp/alive",
+        "fresh:x:/tmp/alive",
+        "fresh:30:alive",
+        "connected:10.0.0.1",
+        "connected:10.0.0.1:1,",
         "process:",
         "process:/bin/x",
         "mysql:unix:x",

@@ -37,13 +37,15 @@ impl Drop for Fd {
 pub struct Meta {
     pub user: u32,
     pub group: u32,
+    /// Seconds since 1970.
+    pub modified: i64,
     mode: u32,
 }
 
 impl Meta {
     #[cfg(test)]
     pub fn new(mode: u32) -> Self {
-        Self { user: 0, group: 0, mode }
+        Self { user: 0, group: 0, modified: 0, mode }
     }
 
     pub fn is_directory(self) -> bool {
@@ -129,13 +131,23 @@ pub fn read_path(path: &CStr, limit: usize) -> Result<Vec<u8>> {
     read_all(&open_read(Dir::CURRENT, path)?, limit)
 }
 
-pub fn meta(dir: Dir, path: &CStr) -> Result<Meta> {
+fn stat(dir: Dir, path: &CStr, flags: i32) -> Result<libc::stat> {
     // SAFETY: `stat` is plain data, for which zeros are valid.
     let mut stat: libc::stat = unsafe { core::mem::zeroed() };
-    let flags = libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: the path is terminated, `stat` has the kernel's layout on x86_64.
     unsafe { syscall!(libc::SYS_newfstatat, dir.0, path.as_ptr(), &raw mut stat, flags) }?;
-    Ok(Meta { user: stat.st_uid, group: stat.st_gid, mode: stat.st_mode })
+    Ok(stat)
+}
+
+pub fn meta(dir: Dir, path: &CStr) -> Result<Meta> {
+    let stat = stat(dir, path, libc::AT_SYMLINK_NOFOLLOW)?;
+    Ok(Meta { user: stat.st_uid, group: stat.st_gid, modified: stat.st_mtime, mode: stat.st_mode })
+}
+
+/// The inode, if it is a socket: of an entry in `/proc/PID/fd`, what that descriptor is.
+pub fn socket(dir: Dir, path: &CStr) -> Option<u64> {
+    let stat = stat(dir, path, 0).ok()?;
+    (stat.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(stat.st_ino)
 }
 
 /// Changes the owner of the entry itself, also of a symbolic link.

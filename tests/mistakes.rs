@@ -160,6 +160,10 @@ fn of_services() -> Vec<(&'static str, Vec<Edit>)> {
             vec![File("templates/front/service.yaml", "  front:\n    set", "  api:\n    set")],
         ),
         (
+            "service: a user with a project and a domain",
+            vec![File(API, "domain: stacks", "domain: stacks, project: service")],
+        ),
+        (
             "template: unknown names",
             vec![
                 File(CONF, "var.api_debug", "var.api_debgu"),

@@ -4,6 +4,7 @@ mod fixture;
 
 use std::collections::BTreeSet;
 
+use mastic::model::desired::UserHome;
 use mastic::model::{ContainerSpec, Desired, HostName, Secret, Slot};
 use mastic::profile::{self, Inputs, Library, Profile};
 
@@ -134,7 +135,10 @@ fn the_proxy_must_see_all_fronts_and_both_addresses() {
     let access = desired.identity.access.clone().expect("the api gives access");
     let reach: Vec<String> = access.after.iter().map(ToString::to_string).collect();
     assert_eq!(reach, ["one/api", "one/api-sync", "one/front", "two/api", "two/api-agent"]);
-    assert_eq!(desired.identity.users["worker"].project, "service");
+    assert_eq!(desired.identity.users["worker"].home, UserHome::Project("service".to_owned()));
+    let stacks = &desired.identity.users["stacks"];
+    assert_eq!(stacks.home, UserHome::Domain("stacks".to_owned()));
+    assert!(!desired.identity.projects.contains("stacks"), "{:?}", desired.identity.projects);
 }
 
 #[test]

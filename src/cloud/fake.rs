@@ -14,7 +14,7 @@ use crate::store::tls::TlsMaterial;
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) items: std::collections::BTreeMap<&'static str, Vec<Value>>,
-    /// `project user role`, ids.
+    /// `project-or-domain user role`, ids.
     pub(super) grants: BTreeSet<(String, String, String)>,
     pub(super) tokens: BTreeSet<String>,
     /// `METHOD path`, in order; of tokens with the user's name.
@@ -141,7 +141,8 @@ fn read_request(stream: &mut BufReader<impl Read>) -> Option<(String, String, Op
     ))
 }
 
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 7] = [
+    ("domains", "domain"),
     ("regions", "region"),
     ("services", "service"),
     ("endpoints", "endpoint"),
@@ -149,6 +150,11 @@ const KINDS: [(&str, &str); 6] = [
     ("projects", "project"),
     ("users", "user"),
 ];
+
+/// Returns the id of the domain that an item is in.
+fn domain(item: &Value) -> &str {
+    item.get("domain_id").and_then(Value::as_str).unwrap_or("default")
+}
 
 fn refusal(status: u16, message: &str) -> (u16, Option<String>, Value) {
     (status, None, json!({"error": {"code": status, "message": message, "title": "x"}}))
@@ -197,7 +203,7 @@ impl World {
             ("GET", [kind]) => self.list(kind, query),
             ("POST", [kind]) => self.create(kind, body),
             ("PATCH", [kind, id]) => self.update(kind, id, body),
-            ("GET", ["projects", project, "users", user, "roles"]) => {
+            ("GET", ["projects" | "domains", project, "users", user, "roles"]) => {
                 let roles: Vec<_> = self
                     .grants
                     .iter()
@@ -206,7 +212,7 @@ impl World {
                     .collect();
                 (200, None, json!({"roles": roles}))
             }
-            ("PUT", ["projects", project, "users", user, "roles", role]) => {
+            ("PUT", ["projects" | "domains", project, "users", user, "roles", role]) => {
                 let [project, user, role] = [project, user, role].map(|id| (*id).to_owned());
                 self.grants.insert((project, user, role));
                 (204, None, Value::Null)
@@ -220,7 +226,8 @@ impl World {
         let name = user["name"].as_str().unwrap();
         self.log.push(format!("TOKEN {name}"));
         let known = self.items["users"].iter().any(|known| {
-            known["name"] == name && known["password"] == user["password"] && known["enabled"] == true
+            let here = domain(known) == user["domain"]["id"];
+            here && known["name"] == name && known["password"] == user["password"] && known["enabled"] == true
         });
         if !known {
             return refusal(401, "The request you have made requires authentication.");
@@ -253,6 +260,8 @@ impl World {
         let name = query.split('&').find_map(|pair| pair.strip_prefix("name="));
         let mut items: Vec<_> = self.items.get(kind).cloned().unwrap_or_default();
         items.retain(|item| name.is_none_or(|name| item["name"] == name));
+        let within = query.split('&').find_map(|pair| pair.strip_prefix("domain_id="));
+        items.retain(|item| within.is_none_or(|within| domain(item) == within));
         for item in &mut items {
             item.as_object_mut().unwrap().remove("password");
         }
@@ -268,7 +277,12 @@ impl World {
         let key = if kind == "regions" { "id" } else { "name" };
         // As in Keystone, services and endpoints may be doubled, all else not.
         let taken = !matches!(kind, "services" | "endpoints")
-            && self.items.get(kind).into_iter().flatten().any(|known| known[key] == item[key]);
+            && self
+                .items
+                .get(kind)
+                .into_iter()
+                .flatten()
+                .any(|known| known[key] == item[key] && domain(known) == domain(&item));
         if taken {
             return refusal(409, "Conflict occurred attempting to store it: it exists already.");
         }

@@ -17,6 +17,8 @@ use crate::store::{files, tls};
 
 /// The file's name in the state directory.
 const TOKEN_FILE: &str = "token.json";
+/// Id of the domain that every Keystone has.
+pub(crate) const DEFAULT_DOMAIN: &str = "default";
 /// A token that ends sooner is not worth using.
 const MARGIN_SECONDS: i64 = 120;
 
@@ -86,14 +88,25 @@ impl Keystone {
         patiently(self.patience, || self.http.send(method.clone(), url, token, body)).await
     }
 
-    /// Gets a token with a password: one user's, on its project if one is given.
+    /// Gets a token with a password: one user's of the default domain, on its project if one is given.
     pub(crate) async fn issue(
         &self,
         user: &str,
         password: &Secret,
         project: Option<&str>,
     ) -> CloudResult<Issued> {
-        let domain = json!({"id": "default"});
+        self.issue_in(DEFAULT_DOMAIN, user, password, project).await
+    }
+
+    /// Gets a token with a password: one user's of the domain with this id, on its project of that domain if one is given.
+    pub(crate) async fn issue_in(
+        &self,
+        domain: &str,
+        user: &str,
+        password: &Secret,
+        project: Option<&str>,
+    ) -> CloudResult<Issued> {
+        let domain = json!({"id": domain});
         let mut auth = json!({"identity": {
             "methods": ["password"],
             "password": {"user": {"name": user, "domain": domain, "password": password.expose()}},

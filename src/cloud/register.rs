@@ -9,10 +9,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::http::{CloudError, CloudResult};
-use super::keystone::Keystone;
+use super::keystone::{DEFAULT_DOMAIN, Keystone};
 use super::observe::{Passwords, observe_identity, text};
-use crate::model::desired::{IdentitySpec, IdentityUser};
-use crate::plan::identity::{IdentityChange, IdentityObserved, identity_diff, matching};
+use crate::model::desired::{IdentitySpec, IdentityUser, UserHome};
+use crate::plan::identity::{IdentityChange, IdentityObserved, identity_diff, matching, wanted_domains};
 
 /// The proxy sees a new backend within a second; a busy machine may take longer.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -80,7 +80,13 @@ fn size(wanted: &IdentitySpec) -> usize {
     let IdentitySpec { access: _, region: _, projects, roles, services, users } = wanted;
     let endpoints: usize = services.values().map(|service| service.endpoints.len()).sum();
     let grants: usize = users.values().map(|user| user.roles.len()).sum();
-    1 + projects.len() + roles.len() + services.len() + endpoints + users.len() + grants
+    1 + wanted_domains(wanted).len()
+        + projects.len()
+        + roles.len()
+        + services.len()
+        + endpoints
+        + users.len()
+        + grants
 }
 
 /// Makes all changes, stage by stage, those of a stage at once; ids of what is made are remembered for the next stage.
@@ -136,8 +142,12 @@ fn request(
     let patch = |path: String, body: Value| Some((Method::PATCH, path, Some(body)));
     match change {
         IdentityChange::CreateRegion { region } => post("regions", json!({"region": {"id": region}})),
+        IdentityChange::CreateDomain { domain } => {
+            post("domains", json!({"domain": {"name": domain, "enabled": true}}))
+        }
         IdentityChange::CreateProject { project } => {
-            post("projects", json!({"project": {"name": project, "domain_id": "default", "enabled": true}}))
+            let body = json!({"name": project, "domain_id": DEFAULT_DOMAIN, "enabled": true});
+            post("projects", json!({"project": body}))
         }
         IdentityChange::CreateRole { role } => post("roles", json!({"role": {"name": role}})),
         IdentityChange::CreateService { service, kind } => {
@@ -161,12 +171,15 @@ fn request(
             patch(format!("endpoints/{id}"), json!({"endpoint": {"url": to, "enabled": true}}))
         }
         IdentityChange::CreateUser { user } => {
-            let IdentityUser { password, project, roles: _ } = wanted.users.get(user)?;
-            let project = observed.projects.get(project)?;
+            let IdentityUser { password, home, roles: _ } = wanted.users.get(user)?;
+            let (domain, project) = match home {
+                UserHome::Project(project) => (DEFAULT_DOMAIN, Some(observed.projects.get(project)?)),
+                UserHome::Domain(domain) => (observed.domains.get(domain)?.as_str(), None),
+            };
             // A service's password is not one to expire, and a mistyped one elsewhere must not lock it out.
             let options = json!({"ignore_password_expiry": true, "ignore_change_password_upon_first_use": true,
                 "ignore_lockout_failure_attempts": true});
-            let body = json!({"name": user, "domain_id": "default", "password": password.expose(),
+            let body = json!({"name": user, "domain_id": domain, "password": password.expose(),
                 "default_project_id": project, "enabled": true, "options": options});
             post("users", json!({"user": body}))
         }
@@ -177,10 +190,13 @@ fn request(
             let password = &wanted.users.get(user)?.password;
             patch(format!("users/{}", user_id(user)?), json!({"user": {"password": password.expose()}}))
         }
-        IdentityChange::Grant { user, role, project } => {
-            let (project, user) = (observed.projects.get(project)?, user_id(user)?);
-            let role = observed.roles.get(role)?;
-            Some((Method::PUT, format!("projects/{project}/users/{user}/roles/{role}"), None))
+        IdentityChange::Grant { user, role, on } => {
+            let (user, role) = (user_id(user)?, observed.roles.get(role)?);
+            let on = match on {
+                UserHome::Project(project) => format!("projects/{}", observed.projects.get(project)?),
+                UserHome::Domain(domain) => format!("domains/{}", observed.domains.get(domain)?),
+            };
+            Some((Method::PUT, format!("{on}/users/{user}/roles/{role}"), None))
         }
     }
 }
@@ -190,6 +206,9 @@ fn remember(observed: &mut IdentityObserved, change: &IdentityChange, body: &Val
     use crate::plan::identity::{ObservedService, ObservedUser};
     let id = |kind: &str| body.get(kind).map(|item| text(item, "id")).filter(|id| !id.is_empty());
     match change {
+        IdentityChange::CreateDomain { domain } => {
+            observed.domains.extend(id("domain").map(|id| (domain.clone(), id)));
+        }
         IdentityChange::CreateProject { project } => {
             observed.projects.extend(id("project").map(|id| (project.clone(), id)));
         }

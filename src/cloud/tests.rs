@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::fake::{Fake, dead_address};
 use super::*;
-use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser};
+use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser, UserHome};
 use crate::model::{Desired, Secret};
 use crate::plan::identity::identity_diff;
 use crate::store::tls;
@@ -37,7 +37,7 @@ fn wanted(url: String) -> IdentitySpec {
     };
     let user = |name: &str| IdentityUser {
         password: Secret::new(format!("secret-of-{name}")),
-        project: "service".to_owned(),
+        home: UserHome::Project("service".to_owned()),
         roles: ["admin".to_owned(), "service".to_owned()].into(),
     };
     IdentitySpec {
@@ -109,6 +109,35 @@ async fn a_run_must_learn_what_was_changed_and_why_it_failed() {
     spec.access.as_mut().unwrap().password = Secret::new("hunter2hunter2");
     let error = registrar.register(&spec).await.unwrap_err();
     assert!(error.contains("password was refused") && !error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_of_a_domain_must_be_made_there_and_found_there_again() {
+    let (fake, state, mut spec) = scene();
+    let mut user = spec.users["nova"].clone();
+    user.home = UserHome::Domain("heat".to_owned());
+    // One of the same name in the default domain is another.
+    fake.world().add("users", json!({"name": "stacks", "password": "other", "enabled": true}));
+    spec.users.insert("stacks".to_owned(), user);
+    let first = register(state.path(), &spec).await;
+    for change in ["create domain heat", "create user stacks", "grant stacks the role admin on domain heat"] {
+        assert!(first.changed.iter().any(|made| made == change), "{change}: {:#?}", first.changed);
+    }
+    {
+        let mut world = fake.world();
+        let domain = world.find("domains", "heat")["id"].clone();
+        let made: Vec<_> = world.items["users"].iter().filter(|user| user["name"] == "stacks").collect();
+        assert_eq!(made.len(), 2, "{made:#?}");
+        assert_eq!((&made[1]["domain_id"], &made[1]["default_project_id"]), (&domain, &json!(null)));
+        let (domain, user) = (domain.as_str().unwrap(), made[1]["id"].as_str().unwrap());
+        assert_eq!(world.grants.iter().filter(|(on, who, _)| on == domain && who == user).count(), 2);
+    }
+    let second = register(state.path(), &spec).await;
+    assert!(second.changed.is_empty(), "{:#?}", second.changed);
+    // Its password is tried in its domain.
+    fake.world().items.get_mut("users").unwrap().retain(|user| user["password"] != "other");
+    assert!(register(state.path(), &spec).await.changed.is_empty());
+    assert_eq!(Registrar::new(state.path()).pending(&spec).await.unwrap(), []);
 }
 
 #[tokio::test]

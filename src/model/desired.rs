@@ -1,6 +1,7 @@
 //! The resolved profile: everything that should exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,7 @@ pub struct IdentitySpec {
     pub roles: BTreeSet<String>,
     /// Catalogue, by service name.
     pub services: BTreeMap<String, CatalogueService>,
-    /// Users (in the default domain), by name.
+    /// Users, by name: no two domains have one of the same name.
     pub users: BTreeMap<String, IdentityUser>,
 }
 
@@ -88,8 +89,26 @@ pub struct CatalogueService {
 pub struct IdentityUser {
     /// Password.
     pub password: Secret,
-    /// Project its roles are on.
-    pub project: String,
+    /// Where it is, and what its roles are on.
+    pub home: UserHome,
     /// Roles.
     pub roles: BTreeSet<String>,
+}
+
+/// Where a user is, and what its roles are on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UserHome {
+    /// In the default domain, with roles on this project of it.
+    Project(String),
+    /// In this domain, with roles on all of it.
+    Domain(String),
+}
+
+impl fmt::Display for UserHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project(project) => write!(f, "project {project}"),
+            Self::Domain(domain) => write!(f, "domain {domain}"),
+        }
+    }
 }

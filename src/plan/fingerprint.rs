@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser};
+use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser, UserHome};
 use crate::model::spec::hex;
 use crate::model::{ContainerState, Desired, Health, HostName, Observed, Slot};
 
@@ -96,10 +96,13 @@ pub fn identity(identity: &IdentitySpec) -> String {
         }
     }
     feed.text("users");
-    for (name, IdentityUser { password, project, roles }) in users {
+    for (name, IdentityUser { password, home, roles }) in users {
         feed.text(name);
         feed.text(password.expose());
-        feed.text(project);
+        match home {
+            UserHome::Project(project) => feed.text(project),
+            UserHome::Domain(domain) => feed.text(format!("domain {domain}")),
+        }
         for role in roles {
             feed.text(role);
         }

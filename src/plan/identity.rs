@@ -5,20 +5,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::desired::{CatalogueService, IdentitySpec, IdentityUser};
+use crate::model::desired::{CatalogueService, IdentitySpec, IdentityUser, UserHome};
 
 /// What Keystone has of what is wanted, by name, with its ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityObserved {
     /// Ids of regions.
     pub regions: BTreeSet<String>,
+    /// Ids of domains by name; only those that are wanted were asked for.
+    pub domains: BTreeMap<String, String>,
     /// Ids of projects of the default domain by name; only those that are wanted were asked for.
     pub projects: BTreeMap<String, String>,
     /// Ids of global roles by name.
     pub roles: BTreeMap<String, String>,
     /// The catalogue, all of it.
     pub services: Vec<ObservedService>,
-    /// Users of the default domain by name; only those that are wanted were asked for.
+    /// Users by name, each of its wanted domain; only those that are wanted were asked for.
     pub users: BTreeMap<String, ObservedUser>,
 }
 
@@ -59,7 +61,7 @@ pub struct ObservedUser {
     pub enabled: bool,
     /// Whether it gets a token with the wanted password; `None` where that was not tried.
     pub password_fits: Option<bool>,
-    /// Names of the roles it has on the wanted project.
+    /// Names of the roles it has on the wanted project or domain.
     pub roles: BTreeSet<String>,
 }
 
@@ -70,6 +72,11 @@ pub enum IdentityChange {
     CreateRegion {
         /// Id.
         region: String,
+    },
+    /// No such domain.
+    CreateDomain {
+        /// Name.
+        domain: String,
     },
     /// No such project.
     CreateProject {
@@ -140,8 +147,8 @@ pub enum IdentityChange {
         user: String,
         /// Role.
         role: String,
-        /// Project.
-        project: String,
+        /// On what.
+        on: UserHome,
     },
 }
 
@@ -149,6 +156,7 @@ impl fmt::Display for IdentityChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateRegion { region } => write!(f, "create region {region}"),
+            Self::CreateDomain { domain } => write!(f, "create domain {domain}"),
             Self::CreateProject { project } => write!(f, "create project {project}"),
             Self::CreateRole { role } => write!(f, "create role {role}"),
             Self::CreateService { service, kind } => write!(f, "create service {service} ({kind})"),
@@ -167,9 +175,7 @@ impl fmt::Display for IdentityChange {
             Self::CreateUser { user } => write!(f, "create user {user}"),
             Self::EnableUser { user } => write!(f, "enable user {user}"),
             Self::SetPassword { user } => write!(f, "set the password of user {user}"),
-            Self::Grant { user, role, project } => {
-                write!(f, "grant {user} the role {role} on project {project}")
-            }
+            Self::Grant { user, role, on } => write!(f, "grant {user} the role {role} on {on}"),
         }
     }
 }
@@ -179,13 +185,14 @@ impl IdentityChange {
     pub fn stage(&self) -> u8 {
         match self {
             Self::CreateRegion { .. }
+            | Self::CreateDomain { .. }
             | Self::CreateProject { .. }
             | Self::CreateRole { .. }
             | Self::CreateService { .. }
             | Self::UpdateService { .. }
             | Self::EnableUser { .. }
             | Self::SetPassword { .. } => 0,
-            // A user is made with its project as the default one; an endpoint belongs to a service and a region.
+            // A user is made in its domain, with its project as the default one; an endpoint belongs to a service and a region.
             Self::CreateUser { .. } | Self::CreateEndpoint { .. } | Self::UpdateEndpoint { .. } => 1,
             Self::Grant { .. } => 2,
         }
@@ -204,16 +211,37 @@ pub fn matching<'a>(
     of_type().find(|service| service.name == name).or_else(|| of_type().next())
 }
 
+/// Returns the domains that must exist besides the default one.
+pub fn wanted_domains(wanted: &IdentitySpec) -> BTreeSet<&String> {
+    let of_users = wanted.users.values().filter_map(|user| match &user.home {
+        UserHome::Domain(domain) => Some(domain),
+        UserHome::Project(_) => None,
+    });
+    of_users.collect()
+}
+
+/// Returns the projects that must exist.
+pub fn wanted_projects(wanted: &IdentitySpec) -> BTreeSet<&String> {
+    let of_users = wanted.users.values().filter_map(|user| match &user.home {
+        UserHome::Project(project) => Some(project),
+        UserHome::Domain(_) => None,
+    });
+    wanted.projects.iter().chain(of_users).collect()
+}
+
 /// Returns everything that must change, in the order of stages; empty when Keystone is as it should be.
 pub fn identity_diff(wanted: &IdentitySpec, observed: &IdentityObserved) -> Vec<IdentityChange> {
-    let IdentitySpec { access: _, region, projects, roles, services, users } = wanted;
+    let IdentitySpec { access: _, region, projects: _, roles, services, users } = wanted;
     let mut changes = Vec::new();
     if !region.is_empty() && !observed.regions.contains(region) {
         changes.push(IdentityChange::CreateRegion { region: region.clone() });
     }
-    let wanted_projects: BTreeSet<_> =
-        projects.iter().chain(users.values().map(|user| &user.project)).collect();
-    for project in wanted_projects {
+    for domain in wanted_domains(wanted) {
+        if !observed.domains.contains_key(domain) {
+            changes.push(IdentityChange::CreateDomain { domain: domain.clone() });
+        }
+    }
+    for project in wanted_projects(wanted) {
         if !observed.projects.contains_key(project) {
             changes.push(IdentityChange::CreateProject { project: project.clone() });
         }
@@ -290,7 +318,7 @@ fn user_diff(
     seen: Option<&ObservedUser>,
     changes: &mut Vec<IdentityChange>,
 ) {
-    let IdentityUser { password: _, project, roles } = wanted;
+    let IdentityUser { password: _, home, roles } = wanted;
     let user = || name.to_owned();
     match seen {
         None => changes.push(IdentityChange::CreateUser { user: user() }),
@@ -305,11 +333,7 @@ fn user_diff(
     }
     for role in roles {
         if !seen.is_some_and(|seen| seen.roles.contains(role)) {
-            changes.push(IdentityChange::Grant {
-                user: user(),
-                role: role.clone(),
-                project: project.clone(),
-            });
+            changes.push(IdentityChange::Grant { user: user(), role: role.clone(), on: home.clone() });
         }
     }
 }
@@ -342,7 +366,7 @@ mod tests {
                 "glance".to_owned(),
                 IdentityUser {
                     password: Secret::new("hunter2hunter2"),
-                    project: "service".to_owned(),
+                    home: UserHome::Project("service".to_owned()),
                     roles: ["admin".to_owned(), "service".to_owned()].into(),
                 },
             )]),
@@ -356,6 +380,7 @@ mod tests {
         };
         IdentityObserved {
             regions: ["RegionOne".to_owned()].into(),
+            domains: BTreeMap::new(),
             projects: [("service".to_owned(), "p1".to_owned())].into(),
             roles: [("admin".to_owned(), "r1".to_owned()), ("service".to_owned(), "r2".to_owned())].into(),
             services: vec![ObservedService {
@@ -445,6 +470,25 @@ mod tests {
         1 change public endpoint of glance: http://old:9292 -> https://cloud:9292
         2 grant glance the role service on project service
         ");
+    }
+
+    #[test]
+    fn a_user_of_a_domain_must_get_the_domain_and_its_roles_on_it_and_no_project() {
+        let mut spec = wanted();
+        spec.users.get_mut("glance").unwrap().home = UserHome::Domain("heat".to_owned());
+        spec.projects.clear();
+        let mut observed = complete();
+        observed.users.clear();
+        observed.projects.clear();
+        insta::assert_snapshot!(text(&spec, &observed), @r"
+        0 create domain heat
+        1 create user glance
+        2 grant glance the role admin on domain heat
+        2 grant glance the role service on domain heat
+        ");
+        observed.domains.insert("heat".to_owned(), "d1".to_owned());
+        observed.users = complete().users;
+        assert_eq!(text(&spec, &observed), "");
     }
 
     #[test]

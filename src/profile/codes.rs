@@ -45,6 +45,7 @@ pub const CODES: [(&str, &str); 76] = [
     ("out-of-range", "A number outside of its bounds."),
     ("path-twice", "Two things on one path of a container."),
     ("port-clash", "Two listeners with one number on one host."),
+    ("project-and-domain", "A user of a service with both a project and a domain."),
     ("root-without-reason", "A container that runs as root and does not say why."),
     ("second-document", "A file with more than one YAML document."),
     ("secret-outside-file", "A secret in a command, the environment or a check, where others can read it."),

@@ -11,7 +11,7 @@ use super::layout;
 use super::library::{Library, OVERRIDES, TEMPLATES};
 use super::service::Sees;
 use super::{Inputs, Profile, specs};
-use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser};
+use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser, UserHome};
 use crate::model::spec::{MountSource, hex};
 use crate::model::{
     ContainerName, ContainerSpec, Desired, HostName, HostSpec, SecretName, ServiceName, Slot,
@@ -108,6 +108,9 @@ fn after(profile: &Profile, name: &ContainerName, host: &HostName) -> BTreeSet<S
     slots
 }
 
+/// Where the users of services have their roles, unless they say otherwise.
+const SERVICE_PROJECT: &str = "service";
+
 fn identity(profile: &Profile, shared: &Shared, inputs: &Inputs, out: &mut Vec<Diagnostic>) -> IdentitySpec {
     let mut spec = IdentitySpec { region: profile.document.region.clone(), ..IdentitySpec::default() };
     let hosts = profile.host_order();
@@ -148,15 +151,17 @@ fn identity(profile: &Profile, shared: &Shared, inputs: &Inputs, out: &mut Vec<D
             .filter(|(index, user)| holds("users", *index, &user.when))
             .collect();
         for (index, user) in users {
-            spec.projects.insert(user.project.clone());
+            let home = match &user.domain {
+                Some(domain) => UserHome::Domain(domain.clone()),
+                None => UserHome::Project(user.project.clone().unwrap_or_else(|| SERVICE_PROJECT.to_owned())),
+            };
+            if let UserHome::Project(project) = &home {
+                spec.projects.insert(project.clone());
+            }
             spec.roles.extend(user.roles.iter().cloned());
             let place = ["identity", "users", &index.to_string(), "password"];
             if let Some(password) = secret(profile, inputs, name, &user.password, &place, out) {
-                let user_spec = IdentityUser {
-                    password,
-                    project: user.project.clone(),
-                    roles: user.roles.iter().cloned().collect(),
-                };
+                let user_spec = IdentityUser { password, home, roles: user.roles.iter().cloned().collect() };
                 spec.users.insert(user.name.clone(), user_spec);
             }
         }

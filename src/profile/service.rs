@@ -283,16 +283,15 @@ pub struct IdentityUserDocument {
     pub name: String,
     /// Secret of this service.
     pub password: SecretName,
-    /// Project of its roles.
-    #[serde(default = "default_project")]
-    pub project: String,
+    /// Project of its roles; `service` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Domain that it is in and has its roles on, instead of a project of the default domain. It is made where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// Roles.
     pub roles: Vec<String>,
     /// Condition, as a template expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-}
-
-fn default_project() -> String {
-    "service".to_owned()
 }

@@ -497,7 +497,18 @@ fn accounts(loaded: &Loaded, out: Out<'_>) {
         }
     }
     for (index, user) in service.identity.users.iter().enumerate() {
-        secret(user.password.as_str(), &["identity", "users", &index.to_string(), "password"], out);
+        let index = index.to_string();
+        secret(user.password.as_str(), &["identity", "users", &index, "password"], out);
+        if user.project.is_some() && user.domain.is_some() {
+            out.push(
+                doc.wrong_key(
+                    "project-and-domain",
+                    &["identity", "users", &index, "domain"],
+                    "a user has its roles on a project or on a domain, not on both",
+                )
+                .help("leave one of the two out"),
+            );
+        }
     }
     if let Some(access) = &service.identity.access {
         secret(access.password.as_str(), &["identity", "access", "password"], out);

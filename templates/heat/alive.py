@@ -1,6 +1,6 @@
 """Runs heat-engine with a sign of life: alive.py SECONDS.
 
-/tmp/alive is there while the engine answers: at each interval it sends itself a request over the message bus, which goes
+/tmp/alive is written while the engine answers: at each interval it sends itself a request over the message bus, which goes
 the whole way, from the publisher to the queue, the listener, a thread and back. A process by itself proves none of that.
 """
 

@@ -51,6 +51,60 @@ fn every_shipped_profile_must_load_and_resolve_to_the_same_each_time() {
     }
 }
 
+/// Heat, Swift and Horizon on three hosts, in the series that takes the place of `SERIES`.
+const EXTRAS: &str = r#"
+deployment: extras
+release: "SERIES"
+hosts:
+  one: {engine: "tcp://10.0.0.1:2376", tls: certs, address: 10.0.0.1}
+  two: {engine: "tcp://10.0.0.2:2376", tls: certs, address: 10.0.0.2}
+  three: {engine: "tcp://10.0.0.3:2376", tls: certs, address: 10.0.0.3}
+public: {address: 10.0.0.10, tls: true}
+sets:
+  database: {services: [mariadb], hosts: [one]}
+  messaging: {services: [rabbitmq, memcached], hosts: [one]}
+  ha: {services: [haproxy], hosts: [one]}
+  api: {services: [keystone, heat, horizon], hosts: [one]}
+  control: {services: [heat], hosts: [one]}
+  storage: {services: [swift]}
+variables: {swift_weights: [three=50]}
+"#;
+
+#[test]
+fn heat_swift_and_horizon_must_resolve_in_every_series() {
+    let library = fixture::shipped();
+    for series in ["2025.1", "2025.2", "2026.1"] {
+        let text = EXTRAS.replace("SERIES", series);
+        let profile = match profile::load("extras.yaml", &text, &library) {
+            Ok(profile) => profile,
+            Err(mistakes) => panic!("{series}: {mistakes}"),
+        };
+        let desired = match profile::resolve(&profile, &library, &Inputs::placeholders(&profile)) {
+            Ok(desired) => desired,
+            Err(mistakes) => panic!("{series}: {mistakes}"),
+        };
+        let admin = &desired.identity.users["heat_domain_admin"];
+        assert_eq!(admin.home, mastic::model::desired::UserHome::Domain("heat".to_owned()));
+        // All hosts make their rings from the same words, but for who they are themselves.
+        let rings: Vec<serde_json::Value> = desired
+            .containers
+            .values()
+            .filter(|spec| spec.name().as_str() == "swift-rings")
+            .map(|spec| {
+                let file = spec.files.iter().find(|file| file.path.ends_with("rings.json"));
+                serde_json::from_slice(&file.expect("it has the file").content).expect("it is JSON")
+            })
+            .collect();
+        let me: BTreeSet<&str> = rings.iter().filter_map(|one| one["me"].as_str()).collect();
+        assert_eq!(me, ["one", "three", "two"].into());
+        for one in &rings {
+            let hosts: Vec<_> = one["hosts"].as_array().expect("a list").iter().map(|host| &host["name"]).collect();
+            assert_eq!(hosts, ["one", "two", "three"]);
+            assert_eq!(one["weights"], serde_json::json!(["three=50"]));
+        }
+    }
+}
+
 #[test]
 fn all_in_one_must_be_ordered_by_its_dependencies() {
     let (profile, _, desired) = shipped("all-in-one");

@@ -1,8 +1,8 @@
 """Runs Swift's background daemons: `python3 -m mastic_swift.upkeep CONF SECONDS 'DAEMON ...'`, e.g. 'object-auditor object-updater'.
 
 Each is a process of its own, forked from one that has loaded Swift once: most of their memory is the same. All end when one
-does, and when one has not finished a pass for SECONDS. /tmp/working, the health check, is made when all have taken their
-configuration: a first pass may take hours, and cannot be waited for.
+does, and when one has not finished a pass for SECONDS. /tmp/working, the health check, is written once a minute from when all
+have taken their configuration: a first pass may take hours, and cannot be waited for.
 """
 
 import gc
@@ -106,9 +106,10 @@ def main(conf, limit, names):
     os.close(ready)
     # It ends when all have been made or have ended; those that ended are seen below.
     with os.fdopen(read, "rb") as made:
-        if len(made.read()) == len(children):
-            open(MARK, "w").close()
+        working = len(made.read()) == len(children)
     while True:
+        if working:
+            open(MARK, "w").close()
         got = signal.sigtimedwait(SIGNALS, 60)
         if got and got.si_signo == signal.SIGCHLD:
             ended, status = os.waitpid(-1, os.WNOHANG)

@@ -1,0 +1,47 @@
+"""Runs heat-engine with a sign of life: alive.py SECONDS.
+
+/tmp/alive is written while the engine answers: at each interval it sends itself a request over the message bus, which goes
+the whole way, from the publisher to the queue, the listener, a thread and back. A process by itself proves none of that.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+
+# First of all: in releases with eventlet it makes all that follows cooperative.
+from heat.cmd import engine
+
+from oslo_config import cfg
+
+from heat.common import context
+from heat.common import messaging
+from heat.rpc import api
+
+MARK = "/tmp/alive"
+
+
+def look(interval):
+    client = None
+    while True:
+        try:
+            if client is None:
+                client = messaging.get_rpc_client(topic=api.ENGINE_TOPIC, server=cfg.CONF.host).prepare(timeout=10)
+            client.call(context.get_admin_context(), "oslo_rpc_server_ping")
+        except Exception as error:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(MARK)
+                print(f"heat-engine does not answer any more: {error!r}", file=sys.stderr)
+            # Until it has started this is the rule.
+            time.sleep(0.5)
+        else:
+            open(MARK, "w").close()
+            time.sleep(interval)
+
+
+# The engine reads the rest of the command line.
+interval = int(sys.argv.pop(1))
+launcher = engine.launch_engine()
+threading.Thread(target=look, args=(interval,), daemon=True).start()
+launcher.wait()

@@ -138,6 +138,15 @@ pub fn meta(dir: Dir, path: &CStr) -> Result<Meta> {
     Ok(Meta { user: stat.st_uid, group: stat.st_gid, mode: stat.st_mode })
 }
 
+/// The inode number of what a path leads to.
+pub fn inode(path: &CStr) -> Result<u64> {
+    // SAFETY: `stat` is plain data, for which zeros are valid.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: the path is terminated, `stat` has the kernel's layout on x86_64.
+    unsafe { syscall!(libc::SYS_newfstatat, Dir::CURRENT.0, path.as_ptr(), &raw mut stat, 0) }?;
+    Ok(stat.st_ino)
+}
+
 /// Changes the owner of the entry itself, also of a symbolic link.
 pub fn change_owner(dir: Dir, path: &CStr, user: u32, group: u32) -> Result<()> {
     let flags = libc::AT_SYMLINK_NOFOLLOW;

@@ -25,3 +25,4 @@ pub mod execute;
 pub mod observe;
 pub mod report;
 pub mod store;
+pub mod verify;

@@ -38,6 +38,14 @@ fn of_profiles() -> Vec<(&'static str, Vec<Edit>)> {
             vec![Profile("deployment: test\n", ""), Profile(", address: 10.0.0.1}", "}")],
         ),
         ("a key given twice", vec![Profile("{api_debug: true}", "{api_debug: true}\nrelease: \"2025.1\"")]),
+        (
+            "flavors without Nova, and a gateway outside of its network",
+            vec![Profile(
+                "\nvariables:",
+                "\ncloud:\n  flavors: {tiny: {cpus: 1, memory: 128}}\n  networks:\n    public:\n      type: flat\n      \
+                 subnet: {cidr: 10.99.0.0/24, gateway: 10.98.0.1}\nvariables:",
+            )],
+        ),
         ("tabs", vec![Profile("  one:", "\tone:")]),
         ("a bracket that is never closed", vec![Profile("[db], hosts: [one]}", "[db], hosts: [one}")]),
         ("a wrong indentation", vec![Profile("  ha:", "   ha:")]),

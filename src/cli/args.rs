@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Exit codes, shown at the end of every help text and in `docs/reference/exit-codes.md`.
 pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 error; 2 changes are pending (plan, status --drift); \
-3 a yes is needed; 4 another run holds the lock; 5 the plan is stale; 6 failed and undone; 64 usage; 130 interrupted.";
+3 a yes is needed; 4 another run holds the lock; 5 the plan is stale; 6 failed and undone; 7 the cloud failed (verify); 64 usage; 130 interrupted.";
 
 /// Builds, deploys, upgrades and rolls back an OpenStack cloud in containers.
 #[derive(Debug, Parser)]
@@ -126,6 +126,11 @@ pub enum Command {
     Exec(ExecArgs),
     /// Run every container's health check now, and ask the cloud for a token
     Check(CheckArgs),
+    /// Use the cloud as a stranger would, with things of its own, and delete them again
+    #[command(
+        after_help = "Exit codes: 0 every step passed; 7 one did not, or something could not be deleted; 1 it could not begin; 130 interrupted, cleaned up."
+    )]
+    Verify(VerifyArgs),
     /// Stop containers, in reverse order
     Stop(StopArgs),
     /// Start stopped containers, in order
@@ -314,6 +319,38 @@ pub struct CheckArgs {
     /// Which part.
     #[command(flatten)]
     pub selection: Selection,
+}
+
+/// `verify`
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Only this step and what it stands on (repeatable)
+    #[arg(long, value_name = "STEP", action = ArgAction::Append, value_parser = step)]
+    pub only: Vec<crate::verify::StepId>,
+    /// Not this step, nor what stands on it (repeatable)
+    #[arg(long, value_name = "STEP", action = ArgAction::Append, value_parser = step)]
+    pub skip: Vec<crate::verify::StepId>,
+    /// List the steps that this profile gets, and do nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Boot this disk image (qcow2 or raw, with cloud-init) instead of the guest that Mastic builds
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub image: Option<PathBuf>,
+    /// Also write the result as JUnit's XML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub junit: Option<PathBuf>,
+    /// Delete nothing at the end; the next run does
+    #[arg(long)]
+    pub keep: bool,
+}
+
+fn step(name: &str) -> Result<crate::verify::StepId, String> {
+    use crate::verify::StepId;
+    let names = || StepId::ALL.iter().map(|step| step.name());
+    StepId::named(name).ok_or_else(|| match super::session::nearest(name, names()) {
+        Some(near) => format!("there is no such step; did you mean `{near}`?"),
+        None => format!("there is no such step; there are: {}", names().collect::<Vec<_>>().join(", ")),
+    })
 }
 
 /// `stop`, `start`

@@ -20,6 +20,8 @@ pub enum Exit {
     Stale,
     /// A change failed, and what it touched was returned to what it was.
     Undone,
+    /// `verify`: the cloud does not do what it should.
+    Failed,
     /// The command line is wrong.
     Usage,
     /// Ctrl-C.
@@ -39,6 +41,7 @@ impl Exit {
             Self::Locked => 4,
             Self::Stale => 5,
             Self::Undone => 6,
+            Self::Failed => 7,
             Self::Usage => 64,
             Self::Interrupted => 130,
             Self::Program(code) => code,

@@ -15,7 +15,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use args::{Cli, Command, SecretsCommand};
-use commands::{change, check, exec, generate, history, image, logs, look, prechecks, status, up};
+use commands::{change, check, exec, generate, history, image, logs, look, prechecks, status, up, verify};
 use context::Context;
 use exit::Exit;
 
@@ -75,6 +75,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Logs(args) => logs::run(context, args).await,
         Command::Exec(args) => exec::exec(context, args).await,
         Command::Check(args) => check::run(context, args).await,
+        Command::Verify(args) => verify::run(context, args).await,
         Command::Stop(args) => change::stop_or_start(context, args, &Purpose::Stop).await,
         Command::Start(args) => change::stop_or_start(context, args, &Purpose::Start).await,
         Command::Secrets(

@@ -10,10 +10,13 @@ use serde_json::{Value, json};
 
 use crate::store::tls::TlsMaterial;
 
+/// Another API beside Keystone: method, path with query, body; status and body.
+pub(crate) type Other = Box<dyn FnMut(&str, &str, &[u8]) -> (u16, Vec<u8>) + Send>;
+
 /// What it knows, and how it misbehaves.
-#[derive(Debug, Default)]
-pub(super) struct World {
-    pub(super) items: std::collections::BTreeMap<&'static str, Vec<Value>>,
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) items: std::collections::BTreeMap<&'static str, Vec<Value>>,
     /// `project user role`, ids.
     pub(super) grants: BTreeSet<(String, String, String)>,
     pub(super) tokens: BTreeSet<String>,
@@ -27,11 +30,19 @@ pub(super) struct World {
     pub(super) forgetful: bool,
     /// `/` answers this instead of 200.
     pub(super) root_status: Option<u16>,
+    /// Answers for everything outside of `/v3`, once there.
+    pub(crate) other: Option<Other>,
     next: usize,
 }
 
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("items", &self.items).finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Fake {
+pub(crate) struct Fake {
     pub(super) address: SocketAddr,
     world: Arc<Mutex<World>>,
     scheme: &'static str,
@@ -39,7 +50,7 @@ pub(super) struct Fake {
 
 impl Fake {
     /// Starts one that has its administrator (`admin`, `secret-of-admin`).
-    pub(super) fn start(tls: Option<&TlsMaterial>) -> Self {
+    pub(crate) fn start(tls: Option<&TlsMaterial>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let mut world = World::default();
@@ -66,11 +77,11 @@ impl Fake {
         Self { address, world, scheme: if tls.is_some() { "https" } else { "http" } }
     }
 
-    pub(super) fn url(&self, host: &str) -> String {
+    pub(crate) fn url(&self, host: &str) -> String {
         format!("{}://{host}:{}/v3", self.scheme, self.address.port())
     }
 
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
@@ -100,19 +111,31 @@ fn server_config(tls: &TlsMaterial) -> Arc<rustls::ServerConfig> {
 fn serve(stream: impl Read + Write, world: &Mutex<World>) {
     let mut stream = BufReader::new(stream);
     while let Some((method, path, token, body)) = read_request(&mut stream) {
-        let (status, token, body) = world.lock().unwrap().answer(&method, &path, token.as_deref(), &body);
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, token, body) = {
+            let mut world = world.lock().unwrap();
+            match &mut world.other {
+                Some(other) if !path.starts_with("/v3/") => {
+                    let (status, body) = other(&method, &path, &body);
+                    (status, None, body)
+                }
+                _ => {
+                    let document = serde_json::from_slice(&body).unwrap_or_default();
+                    let (status, token, body) = world.answer(&method, &path, token.as_deref(), &document);
+                    (status, token, if body.is_null() { Vec::new() } else { body.to_string().into_bytes() })
+                }
+            }
+        };
         let token = token.map(|token| format!("X-Subject-Token: {token}\r\n")).unwrap_or_default();
         let head = format!("HTTP/1.1 {status} x\r\n{token}Content-Length: {}\r\n\r\n", body.len());
         let stream = stream.get_mut();
-        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).is_err() {
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).is_err() {
             return;
         }
         stream.flush().unwrap();
     }
 }
 
-fn read_request(stream: &mut BufReader<impl Read>) -> Option<(String, String, Option<String>, Value)> {
+fn read_request(stream: &mut BufReader<impl Read>) -> Option<(String, String, Option<String>, Vec<u8>)> {
     let mut line = String::new();
     // A client that refuses the certificate ends in an error here, one that has enough in an empty line.
     if stream.read_line(&mut line).ok()? == 0 {
@@ -133,12 +156,7 @@ fn read_request(stream: &mut BufReader<impl Read>) -> Option<(String, String, Op
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
-    Some((
-        method,
-        path,
-        token,
-        if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() },
-    ))
+    Some((method, path, token, body))
 }
 
 const KINDS: [(&str, &str); 6] = [
@@ -156,7 +174,7 @@ fn refusal(status: u16, message: &str) -> (u16, Option<String>, Value) {
 
 impl World {
     /// Adds an item, and returns its id.
-    pub(super) fn add(&mut self, kind: &'static str, mut item: Value) -> String {
+    pub(crate) fn add(&mut self, kind: &'static str, mut item: Value) -> String {
         self.next += 1;
         let id =
             item.get("id").and_then(Value::as_str).map_or_else(|| format!("id{}", self.next), str::to_owned);
@@ -193,7 +211,15 @@ impl World {
         }
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let parts: Vec<&str> = path.split('/').collect();
+        let is_admin = token.is_some_and(|token| token.ends_with("-admin"));
         match (method, parts.as_slice()) {
+            _ if !is_admin => refusal(403, "You are not authorized to perform the requested action."),
+            ("DELETE", [kind, id]) => {
+                let items = self.items.get_mut(*kind).unwrap();
+                let before = items.len();
+                items.retain(|item| item["id"] != *id);
+                if items.len() < before { (204, None, Value::Null) } else { refusal(404, "no such item") }
+            }
             ("GET", [kind]) => self.list(kind, query),
             ("POST", [kind]) => self.create(kind, body),
             ("PATCH", [kind, id]) => self.update(kind, id, body),
@@ -226,7 +252,7 @@ impl World {
             return refusal(401, "The request you have made requires authentication.");
         }
         self.next += 1;
-        let token = format!("token-{}", self.next);
+        let token = format!("token-{}-{name}", self.next);
         self.tokens.insert(token.clone());
         let catalogue: Vec<_> = self
             .items
@@ -253,6 +279,8 @@ impl World {
         let name = query.split('&').find_map(|pair| pair.strip_prefix("name="));
         let mut items: Vec<_> = self.items.get(kind).cloned().unwrap_or_default();
         items.retain(|item| name.is_none_or(|name| item["name"] == name));
+        let begin = query.split('&').find_map(|pair| pair.strip_prefix("name__startswith="));
+        items.retain(|item| begin.is_none_or(|begin| item["name"].as_str().unwrap().starts_with(begin)));
         for item in &mut items {
             item.as_object_mut().unwrap().remove("password");
         }

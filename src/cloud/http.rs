@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::model::Secret;
 use crate::store::files::{self, FileError};
+use crate::store::tls;
 
 /// One request may take this long: Keystone hashes passwords, on a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The proxy needs about half a second to see that a backend listens; it offers no event for it.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -95,38 +98,43 @@ pub(crate) struct Answer {
     pub(crate) token: Option<Secret>,
 }
 
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// Nothing.
+    None,
+    /// A document.
+    Json(Value),
+    /// As it is.
+    Bytes(Bytes),
+}
+
+/// A good answer, as it came.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    url: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
+}
+
+impl Reply {
+    /// Reads the body as JSON; an empty one is null.
+    pub(crate) fn json(&self) -> CloudResult<Value> {
+        if self.bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&self.bytes)
+            .map_err(|error| CloudError::Answer { url: self.url.clone(), reason: error.to_string() })
+    }
+}
+
 impl Http {
     /// Makes a client that trusts the authority in `ca` (PEM) and nobody else; without it, only plain HTTP will do.
-    pub(crate) fn new(ca: Option<&Path>) -> CloudResult<Self> {
-        install_provider();
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .http1_only()
-            .timeout(TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("mastic/", env!("CARGO_PKG_VERSION")));
-        let mut authorities = Vec::new();
-        if let Some(path) = ca {
-            let unusable = |reason: String| CloudError::Authority { path: path.to_owned(), reason };
-            let pem =
-                files::read_optional(path)?.ok_or_else(|| unusable("there is no such file".to_owned()))?;
-            authorities =
-                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(innermost(&error)))?;
-            if authorities.is_empty() {
-                return Err(unusable("it is empty".to_owned()));
-            }
-        }
-        builder = builder.tls_certs_only(authorities);
-        let client = builder.build().map_err(|error| CloudError::Unreachable {
-            method: Method::GET,
-            url: "(client)".to_owned(),
-            reason: innermost(&error),
-            sent: false,
-        })?;
-        Ok(Self { client })
+    pub(crate) fn new(ca: Option<&Path>, timeout: Duration) -> CloudResult<Self> {
+        Ok(Self { client: client(ca, reqwest::redirect::Policy::default(), timeout)? })
     }
 
-    /// Sends one request; any status from 200 to 299 is good.
+    /// Sends one request of JSON and takes JSON; any status from 200 to 299 is good.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -134,6 +142,21 @@ impl Http {
         token: Option<&Secret>,
         body: Option<&Value>,
     ) -> CloudResult<Answer> {
+        let body = body.map_or(Body::None, |value| Body::Json(value.clone()));
+        let reply = self.exchange(method, url, token, &[], body).await?;
+        let token = reply.headers.get("X-Subject-Token").and_then(|v| v.to_str().ok()).map(Secret::new);
+        Ok(Answer { body: reply.json()?, token })
+    }
+
+    /// Sends one request of anything; any status from 200 to 299 is good.
+    pub(crate) async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        token: Option<&Secret>,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> CloudResult<Reply> {
         let unreachable = |error: &reqwest::Error| CloudError::Unreachable {
             method: method.clone(),
             url: url.to_owned(),
@@ -148,12 +171,17 @@ impl Http {
             value.set_sensitive(true);
             request = request.header("X-Auth-Token", value);
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
+        request = match body {
+            Body::None => request,
+            Body::Json(value) => request.json(&value),
+            Body::Bytes(bytes) => request.header("Content-Type", "application/octet-stream").body(bytes),
+        };
         let response = request.send().await.map_err(|error| unreachable(&error))?;
         let status = response.status();
-        let token = response.headers().get("X-Subject-Token").and_then(|v| v.to_str().ok()).map(Secret::new);
+        let headers = response.headers().clone();
         let bytes = response.bytes().await.map_err(|error| unreachable(&error))?;
         if !status.is_success() {
             return Err(CloudError::Refused {
@@ -163,13 +191,7 @@ impl Http {
                 message: refusal(&bytes),
             });
         }
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes)
-                .map_err(|error| CloudError::Answer { url: url.to_owned(), reason: error.to_string() })?
-        };
-        Ok(Answer { body, token })
+        Ok(Reply { url: url.to_owned(), headers, bytes })
     }
 
     /// Returns the status of a plain GET, whatever it is.
@@ -182,6 +204,44 @@ impl Http {
         })?;
         Ok(response.status())
     }
+}
+
+/// Makes a client for pages, which follows no redirection by itself. `state` holds the authority's certificate.
+pub(crate) fn browser_client(state: Option<&Path>) -> CloudResult<reqwest::Client> {
+    client(state.map(tls::ca_path).as_deref(), reqwest::redirect::Policy::none(), TIMEOUT)
+}
+
+/// Makes a client that trusts the authority in `ca` (PEM) and nobody else, and asks no proxy.
+fn client(
+    ca: Option<&Path>,
+    redirect: reqwest::redirect::Policy,
+    timeout: Duration,
+) -> CloudResult<reqwest::Client> {
+    install_provider();
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
+        .http1_only()
+        .redirect(redirect)
+        .timeout(timeout)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("mastic/", env!("CARGO_PKG_VERSION")));
+    let mut authorities = Vec::new();
+    if let Some(path) = ca {
+        let unusable = |reason: String| CloudError::Authority { path: path.to_owned(), reason };
+        let pem = files::read_optional(path)?.ok_or_else(|| unusable("there is no such file".to_owned()))?;
+        authorities =
+            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(innermost(&error)))?;
+        if authorities.is_empty() {
+            return Err(unusable("it is empty".to_owned()));
+        }
+    }
+    builder = builder.tls_certs_only(authorities);
+    builder.build().map_err(|error| CloudError::Unreachable {
+        method: Method::GET,
+        url: "(client)".to_owned(),
+        reason: innermost(&error),
+        sent: false,
+    })
 }
 
 /// Repeats what failed since the API does not serve yet, until `patience` is over.
@@ -217,7 +277,7 @@ impl CloudError {
     }
 
     /// Returns the HTTP status, if the API answered with one.
-    pub(crate) fn status(&self) -> Option<StatusCode> {
+    pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Refused { status, .. } => Some(*status),
             Self::Unreachable { .. }
@@ -239,14 +299,29 @@ pub fn install_provider() {
     });
 }
 
-/// Returns the API's own words: `{"error": {"message": ...}}` in Keystone's case.
+/// Returns the API's own words. Each project wraps them differently: `{"error": {"message": ...}}` is Keystone's way,
+/// `{"badRequest": {"message": ...}}` Nova's and Cinder's, `{"NeutronError": {"message": ...}}` Neutron's.
 fn refusal(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let message = serde_json::from_str::<Value>(&text)
         .ok()
-        .and_then(|body| Some(body.get("error")?.get("message")?.as_str()?.to_owned()))
+        .and_then(|body| said(&body).map(str::to_owned))
         .unwrap_or_else(|| text.split_whitespace().collect::<Vec<_>>().join(" "));
     if message.is_empty() { "no reason given".to_owned() } else { message.chars().take(300).collect() }
+}
+
+/// Returns the first `message` of a document: its own, or that of what it wraps.
+fn said(body: &Value) -> Option<&str> {
+    let fields = body.as_object()?;
+    ["message", "detail", "NeutronError"]
+        .iter()
+        .find_map(|key| fields.get(*key)?.as_str().filter(|text| !text.is_empty()))
+        .or_else(|| {
+            fields.values().find_map(|inner| match inner {
+                Value::Array(items) => items.first().and_then(said),
+                other => said(other),
+            })
+        })
 }
 
 /// Returns the last cause: `reqwest`'s own words only repeat the URL.
@@ -256,4 +331,30 @@ fn innermost(error: &reqwest::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_every_project_must_be_found() {
+        for (body, words) in [
+            (r#"{"error": {"code": 401, "message": "no", "title": "x"}}"#, "no"),
+            (
+                r#"{"badRequest": {"code": 400, "message": "Flavor's disk is too small"}}"#,
+                "Flavor's disk is too small",
+            ),
+            (r#"{"NeutronError": {"type": "X", "message": "No more IPs", "detail": ""}}"#, "No more IPs"),
+            (
+                r#"{"explanation": "e", "code": 404, "error": {"message": "The Stack", "traceback": null}}"#,
+                "The Stack",
+            ),
+            (r#"{"errors": [{"status": 404, "title": "N", "detail": "no provider"}]}"#, "no provider"),
+            ("<html>\n <b>502</b> </html>", "<html> <b>502</b> </html>"),
+            ("", "no reason given"),
+        ] {
+            assert_eq!(refusal(body.as_bytes()), words);
+        }
+    }
 }

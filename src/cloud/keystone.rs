@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, CloudError, CloudResult, Http, patiently};
+use super::http::{Answer, CloudError, CloudResult, Http, TIMEOUT, patiently};
 use crate::model::Secret;
 use crate::model::desired::IdentityAccess;
 use crate::store::{files, tls};
@@ -51,13 +51,39 @@ pub(crate) struct Issued {
     pub(crate) catalogue: Value,
 }
 
+/// Returns the request for a token by a password of a user of the default domain.
+pub(super) fn password_request(user: &str, password: &Secret, scope: &Value) -> Value {
+    let domain = json!({"id": "default"});
+    json!({"auth": {
+        "identity": {
+            "methods": ["password"],
+            "password": {"user": {"name": user, "domain": domain, "password": password.expose()}},
+        },
+        "scope": scope,
+    }})
+}
+
+/// Reads the answer to it.
+pub(super) fn issued(url: &str, answer: Answer) -> CloudResult<Issued> {
+    let missing = |what: &str| CloudError::Answer { url: url.to_owned(), reason: format!("no {what}") };
+    let token = answer.token.ok_or_else(|| missing("X-Subject-Token"))?;
+    let body = answer.body.get("token").ok_or_else(|| missing("token"))?;
+    let expires_at = body
+        .get("expires_at")
+        .and_then(Value::as_str)
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| missing("expires_at"))?;
+    let catalogue = body.get("catalog").cloned().unwrap_or_default();
+    Ok(Issued { token, expires_at, catalogue })
+}
+
 impl Keystone {
     /// Makes a session; nothing is sent yet. `state` holds the authority's certificate and the kept token. Each request
     /// waits up to `patience` for the API to come up.
     pub fn new(state: &Path, access: &IdentityAccess, patience: Duration) -> CloudResult<Self> {
         let ca = access.url.starts_with("https:").then(|| tls::ca_path(state));
         Ok(Self {
-            http: Http::new(ca.as_deref())?,
+            http: Http::new(ca.as_deref(), TIMEOUT)?,
             url: access.url.trim_end_matches('/').to_owned(),
             access: access.clone(),
             token_file: state.join(TOKEN_FILE),
@@ -93,28 +119,14 @@ impl Keystone {
         password: &Secret,
         project: Option<&str>,
     ) -> CloudResult<Issued> {
-        let domain = json!({"id": "default"});
-        let mut auth = json!({"identity": {
-            "methods": ["password"],
-            "password": {"user": {"name": user, "domain": domain, "password": password.expose()}},
-        }});
         // Without a project the token is for nothing: enough to learn whether the password fits.
-        auth["scope"] = match project {
-            Some(project) => json!({"project": {"name": project, "domain": domain}}),
+        let scope = match project {
+            Some(project) => json!({"project": {"name": project, "domain": {"id": "default"}}}),
             None => json!("unscoped"),
         };
         let url = format!("{}/auth/tokens", self.url);
-        let answer = self.send(&Method::POST, &url, None, Some(&json!({"auth": auth}))).await?;
-        let missing = |what: &str| CloudError::Answer { url: url.clone(), reason: format!("no {what}") };
-        let token = answer.token.ok_or_else(|| missing("X-Subject-Token"))?;
-        let body = answer.body.get("token").ok_or_else(|| missing("token"))?;
-        let expires_at = body
-            .get("expires_at")
-            .and_then(Value::as_str)
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| missing("expires_at"))?;
-        let catalogue = body.get("catalog").cloned().unwrap_or_default();
-        Ok(Issued { token, expires_at, catalogue })
+        let body = password_request(user, password, &scope);
+        issued(&url, self.send(&Method::POST, &url, None, Some(&body)).await?)
     }
 
     /// Gets a new token as the administrator, and keeps it.

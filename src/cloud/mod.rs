@@ -4,20 +4,27 @@
 
 pub mod check;
 pub mod client_files;
+mod furnish;
 mod http;
 mod keystone;
 mod observe;
 mod register;
 mod registrar;
+pub mod session;
 
 pub use check::{CheckReport, check};
 pub use client_files::{ClientFiles, write_client_files};
+pub use furnish::furnish;
 pub use http::CloudError;
 pub use keystone::Keystone;
 pub use observe::{Passwords, observe_identity};
 pub use register::{Registrar, RegistrationReport};
+pub use session::{Api, Login, ProjectRef, Session};
+
+pub(crate) use http::{Body, browser_client};
+pub(crate) use observe::text;
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,11 @@ impl Registrar {
         Self { state: state.to_owned() }
     }
 
+    /// Where the authority's certificate lies.
+    pub(super) fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// Returns what would be changed. An identity without access (no Keystone in the profile) needs nothing.
     pub async fn pending(&self, wanted: &IdentitySpec) -> CloudResult<Vec<IdentityChange>> {
         let Some(access) = &wanted.access else { return Ok(Vec::new()) };

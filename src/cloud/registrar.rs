@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::Registrar;
 use crate::execute;
+use crate::model::cloud::Cloud;
 use crate::model::desired::IdentitySpec;
 
 #[async_trait]
@@ -13,6 +14,10 @@ impl execute::Registrar for Registrar {
             Ok(report) => Ok(report.changed),
             Err(error) => Err(chain(&error)),
         }
+    }
+
+    async fn furnish(&self, identity: &IdentitySpec, cloud: &Cloud) -> Result<Vec<String>, String> {
+        super::furnish(self.state(), identity, cloud).await.map_err(|error| chain(&error))
     }
 }
 

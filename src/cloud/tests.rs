@@ -62,6 +62,7 @@ fn desired(identity: IdentitySpec) -> Desired {
         containers: BTreeMap::new(),
         volumes: BTreeSet::new(),
         identity,
+        cloud: crate::model::cloud::Cloud::default(),
         init_digest: String::new(),
         profile_digest: String::new(),
     }

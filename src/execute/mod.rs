@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
+use crate::model::cloud::Cloud;
 use crate::model::desired::IdentitySpec;
 use crate::model::{HostName, NameError};
 use crate::report::Reporter;
@@ -30,6 +31,9 @@ pub use run::run;
 pub trait Registrar: Send + Sync + Debug {
     /// Registers what differs and returns what it changed, as texts.
     async fn register(&self, identity: &IdentitySpec) -> Result<Vec<String>, String>;
+
+    /// Makes the flavors and networks that differ and returns what it changed, as texts.
+    async fn furnish(&self, identity: &IdentitySpec, cloud: &Cloud) -> Result<Vec<String>, String>;
 }
 
 /// What a run works with.

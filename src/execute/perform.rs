@@ -90,6 +90,16 @@ impl<'a> Work<'a> {
                 note(format!("{} changes in Keystone", changed.len()));
                 Ok(())
             }
+            Action::Furnish { .. } => {
+                let changed = self
+                    .environment
+                    .registrar
+                    .furnish(&self.desired.identity, &self.desired.cloud)
+                    .await
+                    .map_err(|e| self.said(&e))?;
+                note(format!("{} flavors and networks made or changed", changed.len()));
+                Ok(())
+            }
             Action::WriteGeneration { .. } => {
                 let (host, Some(record)) = (self.host(step)?, record) else { return Ok(()) };
                 Ok(ledger::write(self.engine(host)?.as_ref(), &self.plan.deployment, record).await?)
@@ -175,9 +185,11 @@ impl<'a> Work<'a> {
                 note(format!("runs, up to {deadline} s"));
                 self.ended(engine, &id, container.name(), *deadline, *accept).await
             }
-            Action::Register { .. } | Action::WriteGeneration { .. } | Action::Staged | Action::Proven => {
-                Ok(())
-            }
+            Action::Register { .. }
+            | Action::Furnish { .. }
+            | Action::WriteGeneration { .. }
+            | Action::Staged
+            | Action::Proven => Ok(()),
         }
     }
 

@@ -178,7 +178,8 @@ impl Walk<'_, '_> {
                 unfinished.iter().filter(|set| self.touched(set, &progress)).cloned().collect();
             if touched.is_empty() {
                 // Every set that was touched is new: nothing was undone, only cleaning up failed.
-                broken = progress.failed_sets.iter().any(|set| !unfinished.contains(set));
+                broken = progress.failed_sets.iter().any(|set| !unfinished.contains(set))
+                    || self.failed_to_furnish(&progress);
             } else if self.returns() {
                 reporter.on(Event::Phase { title: "returning to what was".to_owned(), total: None });
                 let (undone, more) = unwind(self.work, self.journal, &touched).await?;
@@ -333,6 +334,14 @@ impl Walk<'_, '_> {
         })
     }
 
+    /// Flavors and networks belong to no set: nothing is undone for them, and nothing was.
+    fn failed_to_furnish(&self, progress: &Progress) -> bool {
+        let steps = self.work.plan.steps.iter();
+        steps
+            .filter(|step| matches!(step.action, Action::Furnish { .. }))
+            .any(|step| progress.failed_steps.contains(&step.id))
+    }
+
     fn cancelled(&self, progress: &Progress) {
         let reporter = self.work.environment.reporter.as_ref();
         for step in self.work.plan.steps.iter().filter(|step| !progress.begun.contains(&step.id)) {
@@ -379,6 +388,7 @@ impl Walk<'_, '_> {
             message: self.work.environment.message.clone(),
             profile: desired.profile_digest.clone(),
             identity: None,
+            cloud: None,
             slots,
         })
     }
@@ -406,6 +416,11 @@ impl Walk<'_, '_> {
             _ => None,
         });
         record.identity = told.or_else(|| self.work.plan.registered.clone());
+        let made = self.work.plan.steps.iter().find_map(|step| match &step.action {
+            Action::Furnish { cloud } if progress.done.contains(&step.id) => Some(cloud.clone()),
+            _ => None,
+        });
+        record.cloud = made.or_else(|| self.work.plan.furnished.clone());
         if outcome != Outcome::Done {
             // What was not carried out is not what is there.
             record.slots.retain(|_, slot| slot.change == Change::Keep.as_str());

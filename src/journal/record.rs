@@ -86,6 +86,9 @@ pub struct GenerationRecord {
     /// Digest of the identity that was registered in Keystone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// Digest of the flavors and networks that were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<String>,
     /// Slots by `host/container`, kept ones too.
     pub slots: BTreeMap<String, SlotRecord>,
 }
@@ -109,6 +112,7 @@ impl GenerationRecord {
             number: self.generation.get(),
             finished: matches!(self.outcome, RecordOutcome::Done | RecordOutcome::Undone),
             identity: self.identity.clone(),
+            cloud: self.cloud.clone(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::cloud::Cloud;
 use super::{ContainerSpec, DeploymentName, HostName, ReleaseName, Secret, SetName, Slot, VolumeName};
 
 /// One Docker Engine endpoint.
@@ -34,6 +35,8 @@ pub struct Desired {
     pub volumes: BTreeSet<(HostName, VolumeName)>,
     /// What must exist in Keystone.
     pub identity: IdentitySpec,
+    /// What the cloud offers from the first day.
+    pub cloud: Cloud,
     /// Digest of the PID-1 binary: part of every container's identity.
     pub init_digest: String,
     /// Digest of the profile and everything it was resolved from, for the generation's record.

@@ -4,6 +4,7 @@
 //! `docs/glossary.md`; invalid states do not construct.
 
 pub mod check;
+pub mod cloud;
 pub mod desired;
 pub mod generation;
 pub mod image;

@@ -156,4 +156,6 @@ pub struct LedgerSummary {
     pub finished: bool,
     /// Digest of the identity that was last registered in Keystone.
     pub identity: Option<String>,
+    /// Digest of the flavors and networks that were last made.
+    pub cloud: Option<String>,
 }

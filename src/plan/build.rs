@@ -435,6 +435,23 @@ impl<'s, 'a> Builder<'s, 'a> {
         }
     }
 
+    /// Flavors and networks are made when every set of the plan is proven: any service may be asked for them.
+    pub(super) fn furnishing(&mut self) {
+        let first = self.scene.observed.ledger.as_ref().is_none_or(|ledger| ledger.cloud.is_none());
+        let key =
+            Key { class: Class::Work, rank: usize::MAX, slot: None, act: Act::Furnish, name: String::new() };
+        let deps: BTreeSet<Key> = self
+            .drafts
+            .keys()
+            .filter(|key| matches!(key.act, Act::Proven | Act::Register))
+            .cloned()
+            .collect();
+        let action = Action::Furnish { cloud: fingerprint::cloud(&self.scene.desired.cloud) };
+        let cause = Cause::Offer { first, what: self.scene.desired.cloud.names() };
+        self.drafts
+            .add(key, Draft { deps, host: None, slot: None, set: None, action, cause, undo: Undo::Nothing });
+    }
+
     /// A plan whose only act is to write down that the deployment is whole.
     pub(super) fn history_alone(&mut self) {
         self.marks();

@@ -126,6 +126,13 @@ pub enum Cause {
         /// Whether anything was registered before.
         first: bool,
     },
+    /// What the cloud offers is not what the profile asks for.
+    Offer {
+        /// Whether anything was made before.
+        first: bool,
+        /// What the profile asks for, by name.
+        what: String,
+    },
     /// Something changes: the history must say so.
     History,
     /// The containers of the set change: they become old or new together.
@@ -198,6 +205,8 @@ impl fmt::Display for Cause {
             Self::NoVolume => f.write_str("no volume yet"),
             Self::Identity { first: true } => f.write_str("nothing registered yet"),
             Self::Identity { first: false } => f.write_str("catalogue, projects, roles or users changed"),
+            Self::Offer { first: true, what } => write!(f, "the cloud is to offer {what}"),
+            Self::Offer { first: false, what } => write!(f, "what the cloud offers has changed: {what}"),
             Self::History => f.write_str("kept in the history"),
             Self::Together => f.write_str("the set becomes new as a whole"),
             Self::Asked { what } => write!(f, "asked to {what}"),

@@ -165,6 +165,9 @@ pub struct Plan {
     /// Digest of what Keystone was told before; it stays true when this plan does not tell it anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered: Option<String>,
+    /// Digest of the flavors and networks that were made before; the same holds for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub furnished: Option<String>,
     /// Digest of what the hosts had in the slots and volumes that this plan touches.
     pub observed: String,
     /// Hosts, by name.

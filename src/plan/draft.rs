@@ -42,6 +42,7 @@ pub(super) enum Act {
     Start,
     Ready,
     Register,
+    Furnish,
     Proven,
     Remove,
     Volume,

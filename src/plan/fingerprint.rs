@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
+use crate::model::cloud::Cloud;
 use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser};
 use crate::model::spec::hex;
 use crate::model::{ContainerState, Desired, Health, HostName, Observed, Slot};
@@ -39,6 +40,7 @@ pub fn desired(desired: &Desired) -> String {
         containers,
         volumes,
         identity: wanted,
+        cloud: offered,
         init_digest,
         // What the profile was written like does not matter, only what it came to.
         profile_digest: _,
@@ -68,6 +70,7 @@ pub fn desired(desired: &Desired) -> String {
         feed.text(volume);
     }
     feed.text(identity(wanted));
+    feed.text(cloud(offered));
     feed.end()
 }
 
@@ -104,6 +107,14 @@ pub fn identity(identity: &IdentitySpec) -> String {
             feed.text(role);
         }
     }
+    feed.end()
+}
+
+/// Digest of what the cloud should offer.
+pub fn cloud(cloud: &Cloud) -> String {
+    let mut feed = Feed::new("cloud 1");
+    // Plain texts and numbers in ordered maps always serialize, and always to the same bytes.
+    feed.text(serde_json::to_string(cloud).unwrap_or_default());
     feed.end()
 }
 

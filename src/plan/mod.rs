@@ -6,6 +6,7 @@
 
 mod build;
 pub mod cause;
+pub mod cloud;
 mod cutover;
 mod decide;
 pub mod diff;

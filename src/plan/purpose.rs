@@ -154,6 +154,7 @@ fn finish(
         selection: options.selection.clone(),
         desired: String::new(),
         registered: observed.ledger.as_ref().and_then(|ledger| ledger.identity.clone()),
+        furnished: observed.ledger.as_ref().and_then(|ledger| ledger.cloud.clone()),
         observed: seen,
         hosts: observed.hosts.keys().cloned().collect(),
         slots,

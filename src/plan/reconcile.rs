@@ -55,6 +55,9 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
     if registers {
         builder.registration(&work);
     }
+    if furnishing_due(&scene) {
+        builder.furnishing();
+    }
     if builder.is_empty() && scene.interrupted {
         // Nothing is left to do, but the history still says that a run is going on.
         builder.history_alone();
@@ -83,6 +86,7 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         selection: options.selection.clone(),
         desired: fingerprint::desired(desired),
         registered: observed.ledger.as_ref().and_then(|ledger| ledger.identity.clone()),
+        furnished: observed.ledger.as_ref().and_then(|ledger| ledger.cloud.clone()),
         observed: observed_digest,
         hosts: observed.hosts.keys().cloned().collect(),
         hazards: hazards(&scene, &work).into_iter().collect(),
@@ -100,6 +104,14 @@ fn registration_due(scene: &Scene<'_>) -> bool {
         || (access.after.is_empty() && scene.options.selection.is_everything());
     let last = scene.observed.ledger.as_ref().and_then(|ledger| ledger.identity.as_ref());
     selected && last != Some(&fingerprint::identity(&scene.desired.identity))
+}
+
+/// Returns whether flavors or networks are to be made: only with the whole cloud, since any service may be asked for them.
+fn furnishing_due(scene: &Scene<'_>) -> bool {
+    let wanted = &scene.desired.cloud;
+    let possible = scene.desired.identity.access.is_some() && scene.options.selection.is_everything();
+    let last = scene.observed.ledger.as_ref().and_then(|ledger| ledger.cloud.as_ref());
+    possible && !wanted.is_empty() && last != Some(&fingerprint::cloud(wanted))
 }
 
 /// A container that runs and is not yet known to be healthy is waited for when something starts after it.

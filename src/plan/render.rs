@@ -29,7 +29,7 @@ pub fn text(plan: &Plan) -> String {
         let sign = match step.action {
             super::Action::CreateVolume { .. } => '+',
             super::Action::RemoveVolume { .. } => '-',
-            super::Action::Register { .. } => '~',
+            super::Action::Register { .. } | super::Action::Furnish { .. } => '~',
             _ => continue,
         };
         let host = step.host.as_ref().map(|host| format!("{host}/")).unwrap_or_default();

@@ -150,6 +150,11 @@ pub enum Action {
         /// Digest of what should be.
         identity: String,
     },
+    /// Makes the flavors and networks of the profile, once every service serves.
+    Furnish {
+        /// Digest of what should be.
+        cloud: String,
+    },
     /// A point of no call: all successors of a set exist, with their config. Nothing is stopped before it.
     Staged,
     /// A point of no call: every container of a set serves and every task is done. From here the set is new, and is
@@ -173,6 +178,7 @@ impl Action {
             Self::RemoveContainer { .. } => "remove",
             Self::RemoveVolume { .. } => "remove volume",
             Self::Register { .. } => "register",
+            Self::Furnish { .. } => "furnish",
             Self::Staged => "staged",
             Self::Proven => "proven",
         }
@@ -190,6 +196,7 @@ impl Action {
             | Self::StopContainer { container, .. }
             | Self::RemoveContainer { container } => container.name(),
             Self::Register { .. } => "identity",
+            Self::Furnish { .. } => "the cloud",
             Self::WriteGeneration { .. } | Self::Staged | Self::Proven => "",
         }
     }
@@ -208,6 +215,7 @@ impl Action {
             | Self::CreateContainer { .. }
             | Self::RemoveVolume { .. }
             | Self::Register { .. }
+            | Self::Furnish { .. }
             | Self::Staged
             | Self::Proven => None,
         }

@@ -237,6 +237,7 @@ impl<'a> Check<'a> {
                 | Action::StopContainer { .. }
                 | Action::RemoveVolume { .. }
                 | Action::Register { .. }
+                | Action::Furnish { .. }
                 | Action::Staged
                 | Action::Proven => {}
             }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::cloud::Cloud;
 use crate::model::{ContainerName, DeploymentName, HostName, ImageName, ReleaseName, ServiceName, SetName};
 
 /// A Mastic profile: one cloud.
@@ -40,6 +41,9 @@ pub struct ProfileDocument {
     /// Values for the variables of services, for all hosts. `mastic explain` lists them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, serde_json::Value>,
+    /// What the cloud offers from the first day, made through its own APIs once it serves.
+    #[serde(default, skip_serializing_if = "Cloud::is_empty")]
+    pub cloud: Cloud,
     /// Where images come from.
     #[serde(default)]
     pub images: ImagesDocument,

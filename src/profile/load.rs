@@ -106,6 +106,7 @@ fn read(name: &str, text: &str, library: &Library, out: &mut Vec<Diagnostic>) ->
         }
     }
     check::profile::check(&doc, &document, library, &services, out);
+    check::cloud::check(&doc, &document.cloud, &services, out);
     // Checks across services make sense only when all of them could be read.
     if !broken.is_empty() {
         return None;

@@ -69,6 +69,7 @@ pub(super) fn resolve_into(
         containers,
         volumes,
         identity,
+        cloud: profile.document.cloud.clone(),
         init_digest: inputs.init_digest.clone(),
         profile_digest: digest(profile, library),
     })
@@ -240,6 +241,11 @@ impl Profile {
             let access = service.identity.access.as_ref()?;
             Some(format!("{}{}", shared.fronts.get(&access.proxy)?.public, access.path))
         })
+    }
+
+    /// Returns the public URL of a proxy entry, where the profile has it.
+    pub fn public_url(&self, proxy: &str) -> Option<String> {
+        Some(Shared::new(self).fronts.get(proxy)?.public.clone())
     }
 
     /// Returns whether a service has a container anywhere.

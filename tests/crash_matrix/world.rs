@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use mastic::engine::Engine;
 use mastic::engine::sim::{Behaviour, Faults, SimEngine};
 use mastic::execute::{Environment, Outcome, Registrar, RunReport, run};
+use mastic::model::cloud::Cloud;
 use mastic::model::desired::IdentitySpec;
 use mastic::model::spec::TaskTrigger;
 use mastic::model::{ContainerState, Desired, HostName, Observed, SetName, SpecHash};
@@ -27,6 +28,10 @@ struct Register;
 #[async_trait]
 impl Registrar for Register {
     async fn register(&self, _: &IdentitySpec) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    async fn furnish(&self, _: &IdentitySpec, _: &Cloud) -> Result<Vec<String>, String> {
         Ok(Vec::new())
     }
 }

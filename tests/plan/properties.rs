@@ -126,7 +126,8 @@ fn apply(plan: &Plan, what: &Desired, mut now: Observed) -> Observed {
             Action::WriteGeneration { mark } => {
                 let number = plan.generation.unwrap().get();
                 now.last_generation = number;
-                now.ledger = Some(LedgerSummary { number, finished: *mark == Mark::End, identity: None });
+                now.ledger =
+                    Some(LedgerSummary { number, finished: *mark == Mark::End, identity: None, cloud: None });
             }
             Action::CreateVolume { volume } => {
                 let volumes = &mut now.hosts.get_mut(&host.unwrap()).unwrap().volumes;
@@ -171,7 +172,11 @@ fn apply(plan: &Plan, what: &Desired, mut now: Observed) -> Observed {
                 assert_eq!(there.len() + 1, before, "{container} was not there");
             }
             Action::RemoveVolume { volume } => panic!("volume {volume} went"),
-            Action::UploadConfig { .. } | Action::Register { .. } | Action::Staged | Action::Proven => {}
+            Action::UploadConfig { .. }
+            | Action::Register { .. }
+            | Action::Furnish { .. }
+            | Action::Staged
+            | Action::Proven => {}
         }
     }
     now

@@ -94,3 +94,34 @@ fn a_changed_image_and_file_must_be_swapped_in_only_once_the_successor_is_comple
     [9] -> #10 local: end generation, kept in the history
     ");
 }
+
+#[test]
+fn flavors_and_networks_must_be_made_once_everything_serves_and_only_when_they_change() {
+    use mastic::model::cloud::Flavor;
+    use mastic::plan::Action;
+    let mut desired = with_identity(desired([keystone()]), &["keystone-api"], "https://cloud:5000/v3");
+    desired.cloud.flavors.insert("tiny".to_owned(), Flavor { cpus: 1, memory: 128, disk: 1 });
+    let first = reconcile(&desired, &nothing(&desired), &Options::default());
+    let furnish =
+        |plan: &Plan| plan.steps.iter().find(|s| matches!(s.action, Action::Furnish { .. })).cloned();
+    let step = furnish(&first).expect("a new cloud gets its flavors");
+    assert_eq!(step.cause.to_string(), "the cloud is to offer flavor tiny");
+    for before in first.steps.iter().filter(|s| matches!(s.action, Action::Proven | Action::Register { .. }))
+    {
+        assert!(step.deps.contains(&before.id), "{step:?} must wait for {before:?}");
+    }
+
+    let observed = nothing(&desired).with(&keystone(), 1, ContainerState::Running).registered(&desired);
+    assert!(reconcile(&desired, &observed, &Options::default()).is_empty());
+
+    desired.cloud.flavors.insert("small".to_owned(), Flavor { cpus: 1, memory: 512, disk: 5 });
+    let again = reconcile(&desired, &observed, &Options::default());
+    let step = furnish(&again).expect("a new flavor is made");
+    assert_eq!(step.cause.to_string(), "what the cloud offers has changed: flavors small, tiny");
+    assert!(
+        again
+            .steps
+            .iter()
+            .all(|s| matches!(s.action, Action::Furnish { .. } | Action::WriteGeneration { .. }))
+    );
+}

@@ -171,6 +171,7 @@ pub fn desired(containers: impl IntoIterator<Item = C>) -> Desired {
         containers: containers.into_iter().map(|spec| (spec.slot.clone(), spec)).collect(),
         volumes,
         identity: IdentitySpec::default(),
+        cloud: mastic::model::cloud::Cloud::default(),
         init_digest: INIT_DIGEST.to_owned(),
         profile_digest: "profile".to_owned(),
     }
@@ -320,14 +321,16 @@ impl Seen for Observed {
 
     fn interrupted(mut self) -> Self {
         let number = self.last_generation;
-        let identity = self.ledger.take().and_then(|ledger| ledger.identity);
-        self.ledger = Some(LedgerSummary { number, finished: false, identity });
+        let ledger = self.ledger.take();
+        let (identity, cloud) = ledger.map_or((None, None), |ledger| (ledger.identity, ledger.cloud));
+        self.ledger = Some(LedgerSummary { number, finished: false, identity, cloud });
         self
     }
 
     fn registered(mut self, desired: &Desired) -> Self {
         let identity = Some(mastic::plan::fingerprint::identity(&desired.identity));
-        self.ledger = Some(LedgerSummary { number: self.last_generation, finished: true, identity });
+        let cloud = Some(mastic::plan::fingerprint::cloud(&desired.cloud));
+        self.ledger = Some(LedgerSummary { number: self.last_generation, finished: true, identity, cloud });
         self
     }
 }

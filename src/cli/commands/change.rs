@@ -241,6 +241,7 @@ fn nothing(deployment: &DeploymentName, release: &ReleaseName) -> Desired {
         containers: BTreeMap::new(),
         volumes: BTreeSet::new(),
         identity: IdentitySpec::default(),
+        cloud: crate::model::cloud::Cloud::default(),
         init_digest: String::new(),
         profile_digest: String::new(),
     }

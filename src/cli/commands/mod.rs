@@ -11,3 +11,4 @@ pub mod look;
 pub mod prechecks;
 pub mod status;
 pub mod up;
+pub mod verify;

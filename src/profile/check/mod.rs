@@ -4,6 +4,7 @@
 //! numbers on hosts once everything is placed.
 
 pub(super) mod across;
+pub(super) mod cloud;
 pub(super) mod ports;
 pub(super) mod profile;
 pub(super) mod service;

@@ -1,0 +1,187 @@
+//! `mastic verify`: an acceptance run against the deployed cloud.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::args::{BuildArgs, VerifyArgs};
+use crate::cli::commands::image;
+use crate::cli::context::{Context, Engines};
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::printer::table;
+use crate::cli::session::{Loaded, Make};
+use crate::engine::{CreateRequest, Engine, archive};
+use crate::model::ImageName;
+use crate::store::files;
+use crate::verify::{self, Choice, Facts, Guest, Options, StepId};
+
+/// The image that holds our guest.
+const GUEST: &str = "guest";
+/// Held while a run lives: one a deployment and machine, so that all other runs of this machine are known to be dead.
+const LOCK_FILE: &str = "verify.lock";
+
+/// Runs the steps that fit the profile.
+pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
+    let loaded = context.load()?;
+    let engines = context.engines(&loaded.profile).await?;
+    context.reach(&engines).await?;
+    let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
+    let Some(access) = desired.identity.access.clone() else {
+        return Err(
+            CliError::new("the profile has no identity service, so there is no cloud to verify").into()
+        );
+    };
+    let facts = Facts::of(&loaded.profile, &desired);
+    let choice =
+        Choice { only: args.only.iter().copied().collect(), skip: args.skip.iter().copied().collect() };
+    let steps = verify::choose(&facts, &choice);
+    if args.list {
+        list(context, &steps)?;
+        return Ok(Exit::Done);
+    }
+    if steps.is_empty() {
+        return Err(CliError::new("no step is left: this cloud cannot have those, or all are skipped")
+            .help("`mastic verify --list`")
+            .exit(Exit::Usage)
+            .into());
+    }
+    let lock = loaded.state.join(LOCK_FILE);
+    files::create_private_dir(&loaded.state)?;
+    let lock = files::try_lock(&lock).map_err(|error| {
+        CliError::new(format!("another verify of this deployment runs on this machine ({error})"))
+            .exit(Exit::Locked)
+    })?;
+    let guest = match &args.image {
+        Some(path) => Some(disk(path)?),
+        None if steps.contains(&StepId::Server) => Some(our_guest(context, &loaded, &engines).await?),
+        None => None,
+    };
+    let machine = nix::unistd::gethostname()
+        .map_or_else(|_| "unknown".to_owned(), |h| h.to_string_lossy().into_owned());
+    let options = Options {
+        facts,
+        access,
+        state: loaded.state.clone(),
+        deployment: desired.deployment.to_string(),
+        release: desired.release.to_string(),
+        machine,
+        choice,
+        guest,
+        keep: args.keep,
+    };
+    let cancel = CancellationToken::new();
+    let watch = interruptible(context, &cancel);
+    let report = verify::run(&options, context.reporter.clone(), &cancel).await;
+    watch.abort();
+    drop(lock);
+    let report = report?;
+
+    if let Some(path) = &args.junit {
+        fs_err::write(path, report.junit())?;
+    }
+    if context.global.json {
+        context.printer.data(&report.json());
+    } else {
+        context.printer.data(&table(&report.rows()));
+    }
+    let passed =
+        report.steps.iter().filter(|step| matches!(step.verdict, verify::Verdict::Passed(_))).count();
+    let all = report.steps.len();
+    let seconds = report.took.as_secs_f64();
+    if report.is_ok() {
+        context.printer.say(&format!("the cloud passed: {all} steps in {seconds:.1} s, nothing left behind"));
+        return Ok(Exit::Done);
+    }
+    let exit = if report.is_interrupted() { Exit::Interrupted } else { Exit::Failed };
+    let mut error = CliError::new(format!("{passed} of {all} steps passed, in {seconds:.1} s")).exit(exit);
+    if let Err(left) = &report.cleanup {
+        error = CliError::new(format!("{}; not everything could be deleted:\n{left}", error.message))
+            .exit(exit)
+            .help("the next `mastic verify` tries again");
+    }
+    Err(error.help("`mastic logs NAME -n 50` shows what a container says").into())
+}
+
+/// Shows what would be done.
+fn list(context: &Context, steps: &[StepId]) -> Result<()> {
+    if context.global.json {
+        let rows: Vec<_> = steps.iter().map(|s| json!({"step": s.name(), "title": s.title()})).collect();
+        context.printer.data(&serde_json::to_string_pretty(&json!({"version": 1, "steps": rows}))?);
+    } else {
+        let rows: Vec<_> =
+            steps.iter().map(|step| vec![step.name().to_owned(), step.title().to_owned()]).collect();
+        context.printer.data(&table(&rows));
+    }
+    Ok(())
+}
+
+/// Reads a disk image; its format is by its first bytes, as QEMU sees it.
+fn disk(path: &Path) -> Result<Guest> {
+    let bytes = Bytes::from(fs_err::read(path)?);
+    let format = if bytes.starts_with(b"QFI\xfb") { "qcow2" } else { "raw" };
+    Ok(Guest::Disk { bytes, format })
+}
+
+/// Takes our guest out of its image, which is built where it is not there yet.
+async fn our_guest(context: &Context, loaded: &Loaded, engines: &Engines) -> Result<Guest> {
+    let name = ImageName::new(GUEST).map_err(|error| CliError::new(error.to_string()))?;
+    let reference = loaded.profile.image_reference(&name);
+    let engine = engines.values().next().context("the profile has no host")?;
+    if engine.image(&reference).await?.is_none() {
+        let only = vec![GUEST.to_owned()];
+        let args = BuildArgs { only, plan: false, no_cache: false, all: false };
+        image::build_images(context, loaded, &args).await?;
+    }
+    let image =
+        engine.image(&reference).await?.ok_or_else(|| CliError::new(format!("{reference} was not built")))?;
+    let request = CreateRequest::Inert {
+        name: format!("mastic-guest-{}-{}", image.id.short(), std::process::id()),
+        image: image.id.0.clone(),
+        labels: std::collections::BTreeMap::new(),
+        volume: None,
+    };
+    let id = engine.create(&request).await?;
+    let found = taken_out(engine, &id).await;
+    engine.remove(&id, true).await?;
+    found
+}
+
+async fn taken_out(engine: &Arc<dyn Engine>, id: &crate::model::ContainerId) -> Result<Guest> {
+    let tree = archive::unpack(&engine.download(id, "/guest").await?)?;
+    let file = |name: &str| {
+        let found = tree.iter().find(|(path, _)| path.ends_with(&format!("/{name}")));
+        found
+            .and_then(|(_, entry)| entry.bytes())
+            .cloned()
+            .with_context(|| format!("the image `guest` has no {name}"))
+    };
+    Ok(Guest::Kernel { kernel: file("kernel")?, initramfs: file("initramfs")? })
+}
+
+/// The first Ctrl-C (or TERM) ends the steps and cleans up; the second leaves everything to the next run.
+fn interruptible(context: &Context, cancel: &CancellationToken) -> tokio::task::JoinHandle<()> {
+    let (cancel, printer) = (cancel.clone(), context.printer);
+    tokio::spawn(async move {
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        else {
+            return;
+        };
+        for round in 0.. {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if round == 0 {
+                printer.error("interrupted: deleting what was made; again to leave it to the next verify");
+                cancel.cancel();
+            } else {
+                printer.error("left as it is; the next verify deletes it");
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+        }
+    })
+}

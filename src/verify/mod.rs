@@ -1,0 +1,154 @@
+//! An acceptance run: does this cloud do for a stranger what a cloud is for?
+//!
+//! A run makes a project and a user of its own, acts as that user through the public endpoints, and deletes everything
+//! again. `steps` (pure) says what is shown and in which order, `walk` carries it out, `acts` knows how, `purge` deletes.
+//! Whatever a run makes lies in its own project or carries its name, so a killed run is cleaned up by the next one.
+
+mod acts;
+mod facts;
+mod names;
+mod purge;
+mod reach;
+mod report;
+mod scene;
+mod steps;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rand::Rng as _;
+use tokio_util::sync::CancellationToken;
+
+pub use facts::Facts;
+pub use report::{Report, StepReport, Verdict};
+pub use scene::Guest;
+pub use steps::{Choice, StepId, choose};
+
+use crate::cloud::{CloudError, Login, ProjectRef, Session};
+use crate::model::Secret;
+use crate::model::desired::IdentityAccess;
+use crate::report::event::Outcome;
+use crate::report::{Event, Reporter};
+use scene::Scene;
+
+/// What a run is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the cloud should have.
+    pub facts: Facts,
+    /// The administrator.
+    pub access: IdentityAccess,
+    /// Where the authority's certificate lies, and screenshots go.
+    pub state: PathBuf,
+    /// For the report.
+    pub deployment: String,
+    /// For the report.
+    pub release: String,
+    /// Name of the machine it runs on.
+    pub machine: String,
+    /// Which steps.
+    pub choice: Choice,
+    /// What servers boot from; needed when [`choose`] names [`StepId::Server`].
+    pub guest: Option<Guest>,
+    /// Leave everything where it is at the end, for a look. The next run removes it.
+    pub keep: bool,
+}
+
+/// Runs. Fails only if nothing could begin: all else is in the report.
+pub async fn run(
+    options: &Options,
+    reporter: Arc<dyn Reporter>,
+    cancel: &CancellationToken,
+) -> Result<Report, CloudError> {
+    let began = Instant::now();
+    let now = Timestamp::now();
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let steps = choose(&options.facts, &options.choice);
+    let login = Login {
+        url: options.access.url.clone(),
+        user: options.access.user.clone(),
+        password: options.access.password.clone(),
+        project: ProjectRef::Name(options.access.project.clone()),
+        region: options.facts.region.clone(),
+    };
+    let admin = Session::open(&options.state, &login).await?;
+    let purge = purge::Purge { admin: &admin, login: &login, reporter: reporter.as_ref() };
+    for leftover in purge.leftovers(|name| names::is_leftover(name, &options.machine, seconds)).await? {
+        match purge.everything(&leftover).await {
+            Ok(what) => {
+                reporter.on(Event::Note { message: format!("a killed run left {leftover}: removed {what}") })
+            }
+            Err(failure) => {
+                let message = format!("a killed run left {leftover}, which resists: {}", failure.0);
+                reporter.on(Event::Warning { message });
+            }
+        }
+    }
+
+    let name = names::run_name(&options.machine, seconds);
+    reporter.on(Event::Phase {
+        title: format!("verifying {} as {name}", options.deployment),
+        total: Some(steps.len()),
+    });
+    let admin_of_scene = admin.other(&login).await?;
+    let scene = Scene::new(options, admin_of_scene, name.clone(), password(), reporter.clone());
+    let reports = walk::walk(&steps, &scene, reporter.as_ref(), cancel).await;
+
+    let cleaning = Instant::now();
+    let cleanup = if options.keep {
+        Ok(format!("kept: project and user {name}"))
+    } else {
+        let key = "clean-up".to_owned();
+        reporter.on(Event::Started { key: key.clone(), host: None, title: "clean-up".to_owned() });
+        let outcome = purge_patiently(&purge, &name, reporter.as_ref()).await;
+        let told = outcome.clone().map_or_else(Outcome::Failed, |_| Outcome::Done);
+        reporter.on(Event::Finished { key, outcome: told, took: cleaning.elapsed() });
+        outcome
+    };
+    Ok(Report {
+        deployment: options.deployment.clone(),
+        release: options.release.clone(),
+        name,
+        began_at: now.to_string(),
+        steps: reports,
+        cleanup,
+        cleanup_took: cleaning.elapsed(),
+        took: began.elapsed(),
+    })
+}
+
+/// A cloud that just failed may fail at this, too: deleting is tried again, and each failure is told.
+async fn purge_patiently(
+    purge: &purge::Purge<'_>,
+    name: &str,
+    reporter: &dyn Reporter,
+) -> Result<String, String> {
+    for _ in 1..PURGE_ATTEMPTS {
+        match purge.everything(name).await {
+            Ok(removed) => return Ok(removed),
+            Err(walk::Failure(why)) => {
+                reporter.on(Event::Warning { message: format!("clean-up, to be tried again: {why}") });
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        }
+    }
+    purge.everything(name).await.map_err(|failure| failure.0)
+}
+
+/// How often everything is tried to be deleted.
+const PURGE_ATTEMPTS: usize = 3;
+
+/// A password that lives as long as the run.
+fn password() -> Secret {
+    let mut rng = rand::rng();
+    Secret::new((0..32).map(|_| char::from(rng.sample(rand::distr::Alphanumeric))).collect::<String>())
+}
+
+/// How long the removal of one kind of thing may take.
+const PURGE_DEADLINE: Duration = Duration::from_mins(2);
+
+#[cfg(test)]
+mod tests;

@@ -284,6 +284,6 @@ fn every_code_must_be_listed_and_every_listed_code_used() {
         }
     }
     for (code, _) in profile::diagnostic::CODES {
-        assert!(used.contains(code), "`{code}` is listed and never used");
+        assert!(used.contains(*code), "`{code}` is listed and never used");
     }
 }

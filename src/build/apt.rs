@@ -12,6 +12,9 @@ pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Names that stand for a suite by its age.
 const ALIASES: [&str; 4] = ["stable", "oldstable", "oldoldstable", "testing"];
 
+/// Suites without updates, which are theirs already.
+const ROLLING: [&str; 3] = ["sid", "unstable", "experimental"];
+
 /// Settings of apt that say how to reach mirrors and nothing about the host itself.
 const SETTINGS: [&str; 16] = [
     "acquire::http::proxy",
@@ -178,6 +181,8 @@ fn turn(known: &str, codename: &str, suite: &str) -> Option<String> {
     let rest = of(codename).or_else(|| ALIASES.iter().find_map(|alias| of(alias)))?;
     match rest {
         "" => Some(suite.to_owned()),
+        // What rolls is its own update.
+        _ if ROLLING.contains(&suite) => None,
         "-updates" => Some(format!("{suite}-updates")),
         "-security" | "/updates" => Some(format!("{suite}-security")),
         _ => None,

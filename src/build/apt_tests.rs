@@ -120,3 +120,11 @@ Acquire::Check-Valid-Until \"false\";
     assert_eq!(setting(dump, "acquire::http::proxy-auto-detect"), Some("/usr/bin/auto-apt-proxy"));
     assert_eq!(setting(dump, "acquire::https::proxy"), None);
 }
+
+#[test]
+fn a_rolling_suite_must_not_be_given_updates() {
+    for suite in ["sid", "unstable"] {
+        let derived = derive(&parse_deb822(BOOKWORM), "bookworm", suite);
+        assert_eq!(derived.iter().flat_map(|source| source.suites.clone()).collect::<Vec<_>>(), [suite]);
+    }
+}

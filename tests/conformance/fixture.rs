@@ -15,7 +15,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use mastic::build::INIT_BINARY;
 use mastic::engine::archive::{self, Entry, Tree};
 use mastic::engine::sim::{Behaviour, ProgramContext, Readiness, SimEngine};
-use mastic::engine::{CreateRequest, Engine, EngineError, EngineErrorKind, ExecOutcome, ExecRequest};
+use mastic::engine::{
+    CreateRequest, Engine, EngineError, EngineErrorKind, ExecOutcome, ExecRequest, LogOptions,
+};
 use mastic::model::spec::{Cutover, Limits, Privileges, Role, StopSpec, TaskTrigger};
 use mastic::model::{
     CheckSpec, ContainerId, ContainerSpec, DeploymentName, FileSpec, ImageId, PinnedImage, Slot, TaskPhase,
@@ -32,7 +34,7 @@ pub struct Fixture {
     pub image: PinnedImage,
 }
 
-type Case = Pin<Box<dyn Future<Output = ()>>>;
+pub type Case = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Runs a case on the simulated engine.
 pub async fn simulated(case: impl FnOnce(Arc<Fixture>) -> Case) {
@@ -68,6 +70,20 @@ pub async fn run(engine: Arc<dyn Engine>, case: impl FnOnce(Arc<Fixture>) -> Cas
         resume_unwind(panic);
     }
     tidied.expect("what a case made can be removed");
+}
+
+/// Runs every case on one engine, some at a time, and says all that failed.
+pub async fn run_all(engine: Arc<dyn Engine>) {
+    let cases = futures::stream::iter(crate::ALL).map(|(name, case)| {
+        let engine = engine.clone();
+        async move {
+            let result = AssertUnwindSafe(run(engine, case)).catch_unwind().await;
+            result.err().map(|_| *name)
+        }
+    });
+    // What a case says when it panics stands above, in the test's output.
+    let failed: Vec<&str> = cases.buffer_unordered(4).filter_map(std::future::ready).collect().await;
+    assert!(failed.is_empty(), "{} of {} cases failed: {failed:?}", failed.len(), crate::ALL.len());
 }
 
 async fn tidy(fixture: &Fixture) -> Result<(), EngineError> {
@@ -158,6 +174,14 @@ impl Fixture {
         let id = self.ready(spec).await;
         self.engine.start(&id).await.unwrap();
         id
+    }
+
+    /// Waits until a container's program has printed something. Before that a signal may meet the engine's own helper,
+    /// which becomes that program, and which ends by it with 2.
+    pub async fn speaks(&self, id: &ContainerId) {
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        let first = within(20, "the first line", self.engine.logs(id, &options).next()).await;
+        first.expect("it prints before it ends").expect("its log can be read");
     }
 
     /// A container that is never started.

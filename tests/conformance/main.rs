@@ -1,12 +1,17 @@
 //! One suite for every engine: what the boundary promises is shown on the simulated engine and on the real one by the
 //! same code, so that whatever is proved with the simulation holds.
 //!
-//! The real engine is `MASTIC_TEST_ENGINE`, or the local socket. If it does not answer, its tests fail.
+//! The real engine is `MASTIC_TEST_ENGINE`, or the local socket. If it does not answer, its tests fail. The same cases
+//! pass behind TLS (`tls`) and with the engines of later distributions (`newer`).
 
 mod builds;
 mod containers;
+#[path = "../support/engine.rs"]
+mod engine;
+mod faults;
 mod fixture;
 mod images;
+mod newer;
 mod observe;
 mod programs;
 mod real_only;
@@ -14,9 +19,12 @@ mod streams;
 mod tls;
 mod volumes;
 
-/// Makes two tests of each case.
+/// Makes two tests of each case, one of those that only a kernel can show, and a list of all for other engines.
 macro_rules! cases {
-    ($($module:ident: $($case:ident),+ $(,)?;)+) => {
+    (
+        both { $($module:ident: $($case:ident),+ $(,)?;)+ }
+        real { $($real_module:ident: $($real_case:ident),+ $(,)?;)+ }
+    ) => {
         mod simulated {
             $($(
                 #[tokio::test(start_paused = true)]
@@ -32,11 +40,23 @@ macro_rules! cases {
                     crate::fixture::real(|f| Box::pin(crate::$module::$case(f))).await;
                 }
             )+)+
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $real_case() {
+                    crate::fixture::real(|f| Box::pin(crate::$real_module::$real_case(f))).await;
+                }
+            )+)+
         }
+        /// Every case, by its name.
+        const ALL: &[(&str, fn(std::sync::Arc<fixture::Fixture>) -> fixture::Case)] = &[
+            $($((stringify!($case), |f| Box::pin($module::$case(f))),)+)+
+            $($((stringify!($real_case), |f| Box::pin($real_module::$real_case(f))),)+)+
+        ];
     };
 }
 
 cases! {
+both {
     containers:
         a_name_must_be_claimed_by_exactly_one_of_many,
         a_missing_image_must_be_not_found,
@@ -87,4 +107,10 @@ cases! {
         several_builds_must_run_at_once;
     observe:
         observing_must_give_all_of_a_deployment_and_nothing_else;
+}
+real {
+    real_only:
+        a_container_must_have_no_more_than_its_spec_gives,
+        what_a_spec_shares_with_the_host_must_be_shared;
+}
 }

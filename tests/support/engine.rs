@@ -4,6 +4,7 @@
 
 mod certificates;
 mod home;
+mod suite;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,6 +31,8 @@ pub struct EngineOptions {
     pub disk: Option<u64>,
     /// Whether it listens on [`TLS_ENGINE`] too, for clients with a certificate of its authority.
     pub tls: bool,
+    /// Debian's suite whose engine it is; without one it is the machine's own.
+    pub suite: Option<&'static str>,
     /// Further arguments of `dockerd`, e.g. `--live-restore`.
     pub arguments: Vec<String>,
 }
@@ -41,6 +44,7 @@ pub struct EngineOptions {
 pub struct PrivateEngine {
     home: Home,
     arguments: Vec<String>,
+    suite: Option<&'static str>,
     /// Signs the certificates of the engine and its clients.
     authority: Option<Authority>,
 }
@@ -79,7 +83,7 @@ impl PrivateEngine {
             authority
         });
         arguments.extend(options.arguments);
-        let engine = Self { home, arguments, authority };
+        let engine = Self { home, arguments, suite: options.suite, authority };
         engine.resume();
         engine
     }
@@ -122,10 +126,31 @@ impl PrivateEngine {
     /// Starts it where it does not run.
     pub fn resume(&self) {
         let options = self.options();
+        if let Some(suite) = self.suite {
+            return self.resume_of(suite, &options);
+        }
         let started = self.home.block_on(bootstrap::run(&options, &Silent));
         if let Err(error) = started {
             panic!("{error}\n{error:?}\n{}", self.log());
         }
+    }
+
+    fn resume_of(&self, suite: &str, options: &bootstrap::Options) {
+        let path = |flag: &str, name: &str| format!("--{flag}={}", self.home.path(name).display());
+        let mut arguments = vec![
+            format!("--host={}", self.address()),
+            path("data-root", "data"),
+            path("exec-root", "exec"),
+            path("pidfile", "engine.pid"),
+        ];
+        arguments.extend(self.arguments.iter().cloned());
+        suite::start(&self.home, suite, &arguments);
+        // Bootstrap waits for an engine that is there, and for nothing else.
+        wait_for("the engine's process", || self.pid().is_some());
+        let found = self.home.block_on(bootstrap::run(options, &Silent)).unwrap_or_else(|error| {
+            panic!("{error}\n{}", self.log());
+        });
+        assert!(found.engine.is_some(), "{found:?}");
     }
 
     /// Ends it by a signal, and starts it again.
@@ -223,10 +248,9 @@ pub fn wait_for(what: &str, happened: impl Fn() -> bool) {
 
 /// Installs the engine's programs as a user's first command would, where they are missing.
 fn install() {
-    let there = ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/usr/local/sbin"]
-        .iter()
-        .any(|folder| Path::new(folder).join("dockerd").exists());
-    if there {
+    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/usr/local/sbin"];
+    let there = |program| folders.iter().any(|folder| Path::new(folder).join(program).exists());
+    if there("dockerd") && there("mmdebstrap") {
         return;
     }
     let done = Command::new(env!("CARGO_BIN_EXE_mastic")).arg("bootstrap").status();

@@ -34,6 +34,11 @@ fn main() {
                 println!("{}:{}", me.uid(), me.gid());
             }
             "pwd" => println!("{}", std::env::current_dir().unwrap().display()),
+            "link" => println!("{}", std::fs::read_link(rest).unwrap().display()),
+            "write" => {
+                let done = std::fs::write(rest, "x");
+                println!("{}", done.map_or_else(|error| error.kind().to_string(), |()| "written".to_owned()));
+            }
             "read" => print!("{}", std::fs::read_to_string(rest).unwrap_or_else(|e| format!("{rest}: {e}\n"))),
             other => panic!("the probe does not know {other}"),
         }

@@ -265,6 +265,10 @@ fn check_uses(
     out: &mut Vec<Diagnostic>,
 ) {
     for found in uses {
+        // A branch for a service that is not there is never rendered.
+        if !found.services.iter().all(|service| names.services.contains(service.as_str())) {
+            continue;
+        }
         let wrong =
             |code, message: String| Diagnostic::new(code, source, place(found.offset, found.length), message);
         match &found.what {

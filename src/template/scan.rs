@@ -12,6 +12,8 @@ pub struct Use {
     pub offset: usize,
     /// Bytes.
     pub length: usize,
+    /// Services without which the template does not get here: those that enclosing `if has_service(name="x")` ask for.
+    pub services: Vec<String>,
 }
 
 /// What is used.
@@ -50,6 +52,7 @@ enum Token<'a> {
 pub fn uses(text: &str) -> Vec<Use> {
     let mut found = Vec::new();
     let mut bound: Vec<String> = Vec::new();
+    let mut branches: Vec<Vec<String>> = Vec::new();
     let mut at = 0;
     while let Some(open) = next_tag(text, at) {
         let (kind, body) = (text.as_bytes().get(open + 1).copied(), open + 2);
@@ -61,10 +64,15 @@ pub fn uses(text: &str) -> Vec<Use> {
         let end = end_of_tag(text, body, close, kind == Some(b'#'));
         let inner = &text[body..end];
         if kind != Some(b'#') {
+            let first = found.len();
             expression(inner, body, &mut found);
             if kind == Some(b'%') {
                 binds(inner, &mut bound);
                 found.extend(included(inner, body));
+                branch(inner, &mut branches);
+            }
+            for found in &mut found[first..] {
+                found.services = branches.concat();
             }
         }
         at = (end + close.len()).min(text.len());
@@ -75,6 +83,30 @@ pub fn uses(text: &str) -> Vec<Use> {
     }
     found.retain(|found| !matches!(&found.what, Used::Field { first, .. } if bound.contains(first)));
     found
+}
+
+/// Keeps what the branches that are open ask for. Where a condition has an `or` or a `not`, nothing is certain.
+fn branch(tag: &str, open: &mut Vec<Vec<String>>) {
+    let words = tokens(tag, 0);
+    let mut rest = words.iter().skip_while(|token| matches!(token, Token::Sign('-')));
+    let Some(Token::Word(kind @ ("if" | "elif" | "else" | "endif"), _)) = rest.next() else { return };
+    if *kind != "if" {
+        open.pop();
+    }
+    if *kind != "endif" {
+        let certain = !words.iter().any(|token| matches!(token, Token::Word("or" | "not", _)));
+        let mut asked = Vec::new();
+        expression(tag, 0, &mut asked);
+        open.push(asked.into_iter().filter(|_| certain).filter_map(|found| service(found.what)).collect());
+    }
+}
+
+/// Returns the service that a call asks for.
+fn service(what: Used) -> Option<String> {
+    match what {
+        Used::Call { function, value, .. } if function == "has_service" => Some(value),
+        Used::Call { .. } | Used::Field { .. } | Used::Include(_) => None,
+    }
 }
 
 /// Returns the names of the pieces that a text includes.
@@ -93,9 +125,12 @@ fn included(tag: &str, base: usize) -> Option<Use> {
     let words = tokens(tag, base);
     let mut words = words.iter().skip_while(|token| matches!(token, Token::Sign('-')));
     match (words.next(), words.next()) {
-        (Some(Token::Word("include", _)), Some(Token::Text(name, at))) => {
-            Some(Use { what: Used::Include((*name).to_owned()), offset: *at, length: name.len() + 2 })
-        }
+        (Some(Token::Word("include", _)), Some(Token::Text(name, at))) => Some(Use {
+            what: Used::Include((*name).to_owned()),
+            offset: *at,
+            length: name.len() + 2,
+            services: Vec::new(),
+        }),
         _ => None,
     }
 }
@@ -205,6 +240,7 @@ fn expression(text: &str, base: usize, found: &mut Vec<Use>) {
                         },
                         offset: *offset,
                         length: value.len() + 2,
+                        services: Vec::new(),
                     });
                 }
             }
@@ -227,6 +263,7 @@ fn expression(text: &str, base: usize, found: &mut Vec<Use>) {
                         },
                         offset: *offset,
                         length: end + second.len() - offset,
+                        services: Vec::new(),
                     });
                 }
             }
@@ -254,5 +291,21 @@ mod tests {
         assert_eq!(shown, ["var.a", "port.b?", "x.var", "secret(name=d)", "var.e?"]);
         let use_a = &uses(text)[0];
         assert_eq!(&text[use_a.offset..use_a.offset + use_a.length], "var.a");
+    }
+
+    #[test]
+    fn what_only_a_service_would_make_rendered_must_be_told_apart() {
+        let text = "{{ var.a }}{% if has_service(name=\"x\") and var.y %}{{ var.b }}{% if var.c %}{{ var.d }}{% endif %}\
+                    {% elif has_service(name=\"z\") %}{{ var.e }}{%- else -%}{{ var.f }}{% endif %}{{ var.g }}\
+                    {% if has_service(name=\"x\") or var.y %}{{ var.h }}{% endif %}\
+                    {% if not has_service(name=\"x\") %}{{ var.i }}{% endif %}";
+        let shown: Vec<String> = uses(text)
+            .into_iter()
+            .filter_map(|u| match u.what {
+                Used::Field { second, .. } => Some(format!("{second}:{}", u.services.join("+"))),
+                Used::Call { .. } | Used::Include(_) => None,
+            })
+            .collect();
+        assert_eq!(shown, ["a:", "y:x", "b:x", "c:x", "d:x", "e:z", "f:", "g:", "y:", "h:", "i:"]);
     }
 }

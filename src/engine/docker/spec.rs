@@ -1,6 +1,6 @@
 //! From our container spec to what the engine is told. Pure; nothing here is ever privileged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
@@ -74,18 +74,29 @@ fn check(check: &CheckSpec) -> HealthConfig {
     }
 }
 
+/// Splits `systempaths=unconfined` off. It is a word of Docker's command line only: the engine takes an empty list of what is hidden
+/// and what is read-only in `/proc` and `/sys`; no list is its own.
+fn paths(security_opts: &BTreeSet<String>) -> (Vec<String>, Option<Vec<String>>) {
+    let mut rest = security_opts.clone();
+    let all = rest.remove("systempaths=unconfined");
+    (rest.into_iter().collect(), all.then(Vec::new))
+}
+
 fn host_config(spec: &ContainerSpec, deployment: &str) -> HostConfig {
     let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc } =
         &spec.privileges;
     let Limits { memory, milli_cpus, pids, nofile } = &spec.limits;
     let number = |value: u64| (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX));
     let no_new_privileges = (!new_privileges).then(|| "no-new-privileges".to_owned());
+    let (security_opts, all_paths) = paths(security_opts);
     HostConfig {
         privileged: Some(false),
         network_mode: Some(if spec.host_network { "host" } else { "none" }.to_owned()),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(capabilities.iter().cloned().collect()),
-        security_opt: Some(no_new_privileges.into_iter().chain(security_opts.iter().cloned()).collect()),
+        security_opt: Some(no_new_privileges.into_iter().chain(security_opts).collect()),
+        masked_paths: all_paths.clone(),
+        readonly_paths: all_paths,
         devices: Some(devices.iter().map(|device| self::device(device)).collect()),
         pid_mode: host_pid.then(|| "host".to_owned()),
         ipc_mode: host_ipc.then(|| "host".to_owned()),
@@ -165,4 +176,17 @@ fn tmpfs(mount: &MountSpec) -> Option<(String, String)> {
 /// Filters of list calls and of the event stream.
 pub(super) fn filters(pairs: &[(&str, Vec<String>)]) -> HashMap<String, Vec<String>> {
     pairs.iter().map(|(key, values)| ((*key).to_owned(), values.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_paths_must_reach_the_engine_as_lists() {
+        let options = ["label=type:spc_t", "systempaths=unconfined"].map(str::to_owned);
+        let (rest, paths) = paths(&BTreeSet::from(options));
+        assert_eq!((rest, paths), (vec!["label=type:spc_t".to_owned()], Some(Vec::new())));
+        assert_eq!(super::paths(&BTreeSet::new()), (Vec::new(), None));
+    }
 }

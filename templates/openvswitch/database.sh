@@ -1,0 +1,15 @@
+set -eu
+# Who is in the group may connect.
+umask 007
+database=/var/lib/openvswitch/conf.db
+schema=/usr/share/openvswitch/vswitch.ovsschema
+if [ ! -e "$database" ]; then
+    # It gets its name when it is whole.
+    rm -f "$database.new"
+    ovsdb-tool create "$database.new" "$schema"
+    mv "$database.new" "$database"
+elif [ "$(ovsdb-tool needs-conversion "$database" "$schema")" = yes ]; then
+    ovsdb-tool convert "$database" "$schema"
+fi
+exec ovsdb-server --remote=punix:/run/openvswitch/db.sock --unixctl=/run/openvswitch/ovsdb.ctl \
+    -vconsole:info -vsyslog:off -vfile:off "$database"

@@ -155,7 +155,7 @@ fn mounts_by_target(mounts: &[MountSpec]) -> BTreeMap<String, String> {
 }
 
 fn privileges_diff(out: &mut Diffs, old: &Privileges, new: &Privileges) {
-    let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc } = old;
+    let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc, host_cgroups } = old;
     let list = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(",");
     out.value("capabilities", &list(capabilities), &list(&new.capabilities));
     out.value("new privileges", new_privileges, &new.new_privileges);
@@ -163,6 +163,7 @@ fn privileges_diff(out: &mut Diffs, old: &Privileges, new: &Privileges) {
     out.value("devices", &list(devices), &list(&new.devices));
     out.value("host pid", host_pid, &new.host_pid);
     out.value("host ipc", host_ipc, &new.host_ipc);
+    out.value("host cgroups", host_cgroups, &new.host_cgroups);
 }
 
 fn limits_diff(out: &mut Diffs, old: &Limits, new: &Limits) {

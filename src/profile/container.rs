@@ -35,7 +35,7 @@ pub struct Container {
     pub command: Vec<String>,
     /// Name out of `users`, or `uid:gid`.
     pub user: String,
-    /// Options of `mastic-init` before `--`.
+    /// Options of `mastic-init` before `--`. Each is a template; secrets are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init: Vec<String>,
     /// Working directory.
@@ -115,7 +115,7 @@ pub struct Task {
     /// Name out of `users`, or `uid:gid`; needed without `like`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Options of `mastic-init` before `--`. Not taken from `like`.
+    /// Options of `mastic-init` before `--`: templates, as above. Not taken from `like`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init: Vec<String>,
     /// Working directory.
@@ -318,6 +318,9 @@ pub struct PrivilegesDocument {
     /// Why it shares the host's IPC namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_ipc: Option<String>,
+    /// Why it shares the host's cgroup namespace (hosts with cgroups of version 1 have no other).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_cgroups: Option<String>,
 }
 
 /// Bounds of a container.

@@ -244,6 +244,7 @@ impl Profile {
                     ("new privileges", &granted.new_privileges),
                     ("host PID namespace", &granted.host_pid),
                     ("host IPC namespace", &granted.host_ipc),
+                    ("host cgroup namespace", &granted.host_cgroups),
                 ];
                 for (what, why) in single {
                     if let Some(why) = why {

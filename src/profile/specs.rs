@@ -168,6 +168,12 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
     }
     let user = numeric(&room.loaded.service, common.user)?;
     let mut text = |value: &str, place: Vec<String>| string(room, value, &place, out);
+    let init_args = common
+        .init
+        .iter()
+        .enumerate()
+        .filter_map(|(index, argument)| text(argument, path(&[group, name, "init", &index.to_string()])))
+        .collect();
     let command = common
         .command
         .iter()
@@ -208,7 +214,7 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
         set: room.unit.set.clone(),
         role: common.role,
         image: image?,
-        init_args: common.init.to_vec(),
+        init_args,
         command,
         user,
         working_dir: common.working_dir.to_owned(),
@@ -223,6 +229,7 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
             devices: keys(&granted.devices),
             host_pid: granted.host_pid.is_some(),
             host_ipc: granted.host_ipc.is_some(),
+            host_cgroups: granted.host_cgroups.is_some(),
         },
         limits: Limits {
             memory,

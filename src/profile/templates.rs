@@ -140,7 +140,7 @@ fn strings(loaded: &Loaded, names: &Names<'_>, out: &mut Vec<Diagnostic>) {
             let at = |rest: &[&str]| -> Vec<String> {
                 [group, unit].iter().chain(rest).map(|s| (*s).to_owned()).collect()
             };
-            for list in [at(&["command"]), at(&["check", "targets"])] {
+            for list in [at(&["init"]), at(&["command"]), at(&["check", "targets"])] {
                 items(doc, &list, names, out);
             }
             for key in doc.keys(&[group, unit, "environment"]) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount, MountType,
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
@@ -83,7 +83,7 @@ fn paths(security_opts: &BTreeSet<String>) -> (Vec<String>, Option<Vec<String>>)
 }
 
 fn host_config(spec: &ContainerSpec, deployment: &str) -> HostConfig {
-    let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc } =
+    let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc, host_cgroups } =
         &spec.privileges;
     let Limits { memory, milli_cpus, pids, nofile } = &spec.limits;
     let number = |value: u64| (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX));
@@ -100,6 +100,7 @@ fn host_config(spec: &ContainerSpec, deployment: &str) -> HostConfig {
         devices: Some(devices.iter().map(|device| self::device(device)).collect()),
         pid_mode: host_pid.then(|| "host".to_owned()),
         ipc_mode: host_ipc.then(|| "host".to_owned()),
+        cgroupns_mode: host_cgroups.then_some(HostConfigCgroupnsModeEnum::HOST),
         memory: number(*memory),
         nano_cpus: number(milli_cpus.saturating_mul(1_000_000)),
         pids_limit: number(*pids),

@@ -365,6 +365,7 @@ fn privileges(doc: &Doc, granted: &PrivilegesDocument, path: &[String], out: Out
         ("new_privileges", &granted.new_privileges),
         ("host_pid", &granted.host_pid),
         ("host_ipc", &granted.host_ipc),
+        ("host_cgroups", &granted.host_cgroups),
     ] {
         if let Some(why) = why {
             reason(doc, why, &at(&[key]), out);

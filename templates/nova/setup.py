@@ -1,0 +1,121 @@
+"""Nova's databases and cells, in one process: a start of Python with Nova's modules costs seconds. Idempotent.
+
+    setup.py expand              the schemas of this release, and the mapping of the cells
+    setup.py discover HOST...    maps computes that have registered to their cell; fails if one of these is not there
+"""
+
+import os
+import sys
+import traceback
+
+from nova import config
+from nova import context
+from nova import objects
+from nova.db import migration
+from nova.db.api import api as api_database
+from nova.db.main import api as database
+import nova.conf
+from nova.objects import host_mapping
+from oslo_log import log
+from oslo_utils import uuidutils
+import sqlalchemy
+
+CONF = nova.conf.CONF
+# Nova fills these in from [database] connection and transport_url: no password is stored, and a new one needs no change here.
+LOGIN = "{username}:{password}@{hostname}:{port}"
+
+
+def wanted_cells(ctxt):
+    """The cells that every deployment has: cell0 for servers that never got a host, and cell1. cell1 is the last."""
+    brokers = CONF.transport_url.count(",") + 1
+    logins = LOGIN if brokers == 1 else ",".join(LOGIN.replace("}", f"{number}}}") for number in range(1, brokers + 1))
+    yield objects.CellMapping(ctxt, uuid=objects.CellMapping.CELL0_UUID, name="cell0", transport_url="none:///",
+                              database_connection="{scheme}://" + LOGIN + "/nova_cell0?{query}")
+    yield objects.CellMapping(ctxt, uuid=uuidutils.generate_uuid(), name="cell1", transport_url="{scheme}://" + logins + "/{path}",
+                              database_connection="{scheme}://" + LOGIN + "/{path}?{query}")
+
+
+def mapped_cells(ctxt):
+    """Those in the database; none if a first run was killed before cell1, so that nobody ever served from it."""
+    if "cell_mappings" not in sqlalchemy.inspect(api_database.get_engine()).get_table_names():
+        return []
+    cells = list(objects.CellMappingList.get_all(ctxt))
+    return cells if any(not cell.is_cell0() for cell in cells) else []
+
+
+def clear(engine):
+    """MariaDB cannot take a half-made schema back, nor can the migrations go on from within one: begin anew."""
+    with engine.begin() as connection:
+        tables = sqlalchemy.inspect(connection).get_table_names()
+        connection.execute(sqlalchemy.text("SET FOREIGN_KEY_CHECKS = 0"))
+        for table in tables:
+            connection.execute(sqlalchemy.text(f"DROP TABLE `{table}`"))
+        connection.execute(sqlalchemy.text("SET FOREIGN_KEY_CHECKS = 1"))
+
+
+def at_once(jobs):
+    """Runs each job in a process of its own; schemas of different databases have nothing to do with each other."""
+    children = []
+    for job in jobs:
+        child = os.fork()
+        if child == 0:
+            try:
+                job()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        children.append(child)
+    if any([os.waitpid(child, 0)[1] for child in children]):
+        sys.exit(1)
+
+
+def expand():
+    ctxt = context.get_admin_context()
+    mapped = mapped_cells(ctxt)
+    # The pools must not be shared with the processes below.
+    api_database.get_engine().dispose()
+
+    def sync_api():
+        if not mapped:
+            clear(api_database.get_engine())
+        migration.db_sync(database="api")
+
+    def sync_cell(cell):
+        with context.target_cell(context.get_admin_context(), cell) as cell_context:
+            if not mapped:
+                clear(database.get_engine(context=cell_context))
+            migration.db_sync(context=cell_context)
+
+    wanted = list(wanted_cells(ctxt))
+    at_once([sync_api, *(lambda cell=cell: sync_cell(cell) for cell in mapped or wanted)])
+    names = [cell.name for cell in mapped]
+    for cell in wanted:
+        if cell.name not in names:
+            cell.create()
+            continue
+        there = mapped[names.index(cell.name)]
+        if (there.transport_url, there.database_connection) != (cell.transport_url, cell.database_connection):
+            there.transport_url, there.database_connection = cell.transport_url, cell.database_connection
+            there.save()
+    print("schemas: of this release; cells: " + ", ".join(cell.name for cell in objects.CellMappingList.get_all(ctxt)))
+
+
+def discover(hosts):
+    ctxt = context.get_admin_context()
+    host_mapping.discover_hosts(ctxt, status_fn=print)
+    for host in hosts:
+        print(f"{host} is in {objects.HostMapping.get_by_host(ctxt, host).cell_mapping.name}")
+
+
+phase, hosts = sys.argv[1], " ".join(sys.argv[2:]).split()
+config.parse_args(["nova-setup", "--config-file", "/etc/nova/nova.conf"])
+log.setup(CONF, "nova")
+objects.register_all()
+if phase == "expand":
+    expand()
+else:
+    discover(hosts)
+# All is committed; taking the interpreter apart would cost most of a second.
+sys.stdout.flush()
+os._exit(0)

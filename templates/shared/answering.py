@@ -1,0 +1,78 @@
+"""Runs a service of the message bus, and answers over HTTP whether its messages are served.
+
+    answering.py ADDRESS PORT MODULE [ARGUMENTS...]      MODULE has main(), as console scripts name it
+
+Each RPC server that the service starts is called by the service itself, through the broker and back: that proves the
+connection in both directions, the queue, and the loop that serves requests, which neither a living process nor an open
+connection does. GET answers 200 while every server answered its last call and within the last minute, else 503. Needs
+`rpc_ping_enabled`. There is nothing to answer before the first RPC server runs, which services start last.
+"""
+
+import http.server
+import importlib
+import sys
+import threading
+import time
+
+address, port, module = sys.argv[1:4]
+del sys.argv[1:4]
+# First of all: it may replace Python's threads and sockets (eventlet), and what is imported before keeps the old ones.
+program = importlib.import_module(module)
+
+import oslo_messaging  # noqa: E402
+
+EVERY, STALE = 15, 60
+# When each server answered last; 0 after a failure.
+answered = {}
+
+
+def watch(server, transport, target):
+    client = oslo_messaging.get_rpc_client(
+        transport, oslo_messaging.Target(exchange=target.exchange, topic=target.topic, server=target.server), timeout=10)
+    while server in answered:
+        try:
+            client.call({}, "oslo_rpc_server_ping")
+            answered[server] = time.monotonic()
+            time.sleep(EVERY)
+        except Exception as error:  # whatever it is, the check must say so, and the next call may work
+            if answered.get(server):
+                print(f"{target.topic} does not answer its own call: {error!r}", file=sys.stderr)
+                answered[server] = 0
+            time.sleep(1)
+
+
+class Check(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        late = [last for last in answered.values() if time.monotonic() - last > STALE]
+        self.send_response(503 if late else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Listener(http.server.ThreadingHTTPServer):
+    # Each worker process has its own.
+    allow_reuse_port = True
+    daemon_threads = True
+
+
+def start(server, *arguments, **options):
+    result = real_start(server, *arguments, **options)
+    if server not in answered:
+        first, answered[server] = not answered, 0
+        threading.Thread(target=watch, args=(server, server.transport, server._target), daemon=True).start()
+        if first:
+            threading.Thread(target=Listener((address, int(port)), Check).serve_forever, daemon=True).start()
+    return result
+
+
+def stop(server):
+    answered.pop(server, None)
+    return real_stop(server)
+
+
+real_start, real_stop = oslo_messaging.RPCServer.start, oslo_messaging.RPCServer.stop
+oslo_messaging.RPCServer.start, oslo_messaging.RPCServer.stop = start, stop
+sys.exit(program.main())

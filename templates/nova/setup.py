@@ -82,6 +82,10 @@ def expand():
         migration.db_sync(database="api")
 
     def sync_cell(cell):
+        # One that is not in the database yet still has names in the place of values.
+        cell = cell.obj_clone()
+        cell.database_connection = objects.CellMapping.format_db_url(cell.database_connection)
+        cell.transport_url = objects.CellMapping.format_mq_url(cell.transport_url)
         with context.target_cell(context.get_admin_context(), cell) as cell_context:
             if not mapped:
                 clear(database.get_engine(context=cell_context))
@@ -95,9 +99,8 @@ def expand():
             cell.create()
             continue
         there = mapped[names.index(cell.name)]
-        if (there.transport_url, there.database_connection) != (cell.transport_url, cell.database_connection):
-            there.transport_url, there.database_connection = cell.transport_url, cell.database_connection
-            there.save()
+        there.transport_url, there.database_connection = cell.transport_url, cell.database_connection
+        there.save()
     print("schemas: of this release; cells: " + ", ".join(cell.name for cell in objects.CellMappingList.get_all(ctxt)))
 
 

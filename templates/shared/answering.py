@@ -20,6 +20,7 @@ del sys.argv[1:4]
 program = importlib.import_module(module)
 
 import oslo_messaging  # noqa: E402
+from oslo_messaging.rpc.server import RPCServer  # noqa: E402
 
 EVERY, STALE = 15, 60
 # When each server answered last; 0 after a failure.
@@ -73,6 +74,6 @@ def stop(server):
     return real_stop(server)
 
 
-real_start, real_stop = oslo_messaging.RPCServer.start, oslo_messaging.RPCServer.stop
-oslo_messaging.RPCServer.start, oslo_messaging.RPCServer.stop = start, stop
+real_start, real_stop = RPCServer.start, RPCServer.stop
+RPCServer.start, RPCServer.stop = start, stop
 sys.exit(program.main())

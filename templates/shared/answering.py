@@ -8,16 +8,18 @@ connection does. GET answers 200 while every server answered its last call and w
 `rpc_ping_enabled`. There is nothing to answer before the first RPC server runs, which services start last.
 """
 
-import http.server
 import importlib
 import sys
-import threading
-import time
 
 address, port, module = sys.argv[1:4]
 del sys.argv[1:4]
 # First of all: it may replace Python's threads and sockets (eventlet), and what is imported before keeps the old ones.
 program = importlib.import_module(module)
+
+import functools  # noqa: E402
+import http.server  # noqa: E402
+import threading  # noqa: E402
+import time  # noqa: E402
 
 import oslo_messaging  # noqa: E402
 from oslo_messaging.rpc.server import RPCServer  # noqa: E402
@@ -59,6 +61,8 @@ class Listener(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
 
+# The class finds these methods by a mark on them, which `wraps` takes over.
+@functools.wraps(RPCServer.start)
 def start(server, *arguments, **options):
     result = real_start(server, *arguments, **options)
     if server not in answered:
@@ -69,9 +73,10 @@ def start(server, *arguments, **options):
     return result
 
 
-def stop(server):
+@functools.wraps(RPCServer.stop)
+def stop(server, *arguments, **options):
     answered.pop(server, None)
-    return real_stop(server)
+    return real_stop(server, *arguments, **options)
 
 
 real_start, real_stop = RPCServer.start, RPCServer.stop

@@ -1,10 +1,10 @@
 set -eu
 {%- if var.nova_virt_type == "auto" %}
-# libvirt, not the file /dev/kvm, knows what its QEMU can do. Later files win.
-if python3 -c 'import libvirt; libvirt.open("qemu:///system").getDomainCapabilities(None, None, None, "kvm")' 2>/tmp/kvm; then
+# The file /dev/kvm proves nothing: without the CPU's support it may be there and guests die of it (seen). Later files win.
+if grep -qwE "vmx|svm" /proc/cpuinfo && python3 -c 'import libvirt; libvirt.open("qemu:///system").getDomainCapabilities(None, None, None, "kvm")' 2>/tmp/kvm; then
     printf '[libvirt]\nvirt_type = kvm\n' >/tmp/virt.conf
 else
-    echo "no KVM, so servers are emulated: $(tail -n 1 /tmp/kvm)"
+    echo "no KVM, so servers are emulated: $(tail -n 1 /tmp/kvm 2>/dev/null)"
     printf '[libvirt]\nvirt_type = qemu\ncpu_mode = none\n' >/tmp/virt.conf
 fi
 {%- else %}

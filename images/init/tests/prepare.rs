@@ -261,3 +261,30 @@ fn every_cgroup_hierarchy_is_left() {
         eventually(|| fs::remove_dir(&cgroup).is_ok());
     }
 }
+
+/// Runs us where version 2 is the only one, as on most hosts today: `namespace` is an option of unshare.
+fn where_there_is_only_version_2(namespace: &str, name: &str) -> Outcome {
+    let script = r#"umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit 99
+        exec "$0" --leave-cgroups "$1" cat /proc/self/cgroup"#;
+    let binary = binary().display().to_string();
+    finish(std::process::Command::new("unshare").args([
+        "--mount", namespace, "sh", "-c", script, &binary, name,
+    ]))
+}
+
+#[test]
+fn the_one_hierarchy_of_version_2_is_left() {
+    let name = format!("mastic-init-test-v2-{}/guests", std::process::id());
+    let outcome = where_there_is_only_version_2("--propagation=private", &name);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stdout.lines().any(|line| line == format!("0::/{name}")), "{}", outcome.stdout);
+}
+
+/// In a cgroup namespace of its own a move would end inside of the container's cgroup: success that kills guests later.
+#[test]
+fn a_cgroup_namespace_is_not_taken_for_the_host() {
+    let name = format!("mastic-init-test-ns-{}", std::process::id());
+    let outcome = where_there_is_only_version_2("--cgroup", &name);
+    assert_eq!(outcome.code(), 71, "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("the host's cgroup namespace is needed"), "{}", outcome.stderr);
+}

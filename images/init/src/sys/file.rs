@@ -150,6 +150,15 @@ pub fn socket(dir: Dir, path: &CStr) -> Option<u64> {
     (stat.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(stat.st_ino)
 }
 
+/// The inode number of what a path leads to.
+pub fn inode(path: &CStr) -> Result<u64> {
+    // SAFETY: `stat` is plain data, for which zeros are valid.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: the path is terminated, `stat` has the kernel's layout on x86_64.
+    unsafe { syscall!(libc::SYS_newfstatat, Dir::CURRENT.0, path.as_ptr(), &raw mut stat, 0) }?;
+    Ok(stat.st_ino)
+}
+
 /// Changes the owner of the entry itself, also of a symbolic link.
 pub fn change_owner(dir: Dir, path: &CStr, user: u32, group: u32) -> Result<()> {
     let flags = libc::AT_SYMLINK_NOFOLLOW;

@@ -267,9 +267,9 @@ fn where_there_is_only_version_2(namespace: &str, name: &str) -> Outcome {
     let script = r#"umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit 99
         exec "$0" --leave-cgroups "$1" cat /proc/self/cgroup"#;
     let binary = binary().display().to_string();
-    finish(std::process::Command::new("unshare").args([
-        "--mount", namespace, "sh", "-c", script, &binary, name,
-    ]))
+    finish(
+        std::process::Command::new("unshare").args(["--mount", namespace, "sh", "-c", script, &binary, name]),
+    )
 }
 
 #[test]

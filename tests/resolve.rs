@@ -322,3 +322,29 @@ fn the_order_of_the_document_must_not_matter() {
     let other = resolve(&profile, &library, &Inputs::placeholders(&profile));
     assert_eq!(other.containers, desired.containers);
 }
+
+/// What leaves the container's cgroups needs a name of its deployment's own, and the host's view of cgroups.
+#[test]
+fn options_of_init_must_be_templates_and_the_hosts_cgroups_a_privilege() {
+    let mut library = fixture::small();
+    let path = "templates/api/service.yaml";
+    let text = String::from_utf8(library.get(path).expect("it is there").bytes.clone()).expect("text");
+    let command = "    command: [agentd]\n";
+    let pid = "host_pid: it enters processes";
+    assert!(text.contains(command) && text.contains(pid));
+    let text = text
+        .replace(command, &format!("    init: [--leave-cgroups, \"{{{{ deployment }}}}-guests\"]\n{command}"))
+        .replace(pid, &format!("{pid}, host_cgroups: it leaves its own"));
+    library.insert(path, text, path);
+    let profile = load(fixture::PROFILE, &library);
+    let desired = resolve(&profile, &library, &Inputs::placeholders(&profile));
+    let agent = spec(&desired, "two/api-agent");
+    assert_eq!(agent.init_args, ["--leave-cgroups".to_owned(), format!("{}-guests", desired.deployment)]);
+    assert!(agent.privileges.host_cgroups);
+    let reasons: Vec<String> =
+        profile.privileges().iter().map(|p| format!("{} ({})", p.privilege, p.reason)).collect();
+    assert!(reasons.contains(&"host cgroup namespace (it leaves its own)".to_owned()), "{reasons:?}");
+    // Without it nothing is said, so that no container's hash changes.
+    let other = serde_json::to_string(&spec(&desired, "one/api").privileges).expect("JSON");
+    assert!(!other.contains("host_cgroups"), "{other}");
+}

@@ -28,5 +28,13 @@ def started(self):
 
 
 service.Service.start, service.Service.report_state = started, report
+if name == "backup":
+    from cinder import objects
+
+    # The modules of its manager are written for this to have been done.
+    objects.register_all()
+    import mastic_nfs
+
+    mastic_nfs.mend_backup()
 sys.argv[0] = f"cinder-{name}"
 command.main()

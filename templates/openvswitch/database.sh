@@ -1,6 +1,8 @@
 set -eu
 # Who is in the group may connect.
 umask 007
+# The volume has the mode that the image of whoever was made first gives it.
+chmod 770 /run/openvswitch
 database=/var/lib/openvswitch/conf.db
 schema=/usr/share/openvswitch/vswitch.ovsschema
 if [ ! -e "$database" ]; then

@@ -60,7 +60,12 @@ if name == "neutron-openvswitch-agent":
         """When its loop has ended, or died, other threads would keep the process (measured: forever)."""
         # Not before: it is os-ken's start that says which kind of threads there is.
         from neutron.plugins.ml2.drivers.openvswitch.agent.openflow.native import ofswitch
+        from os_ken.lib import hub
 
+        if hub.TaskExit is Exception:
+            # With plain threads any failure of a handler would end its loop, in silence: after a restart of the switch the agent
+            # never heard of it again (measured).
+            hub.TaskExit = SystemExit
         if hasattr(ofswitch, "threading"):
             ofswitch.threading = types.SimpleNamespace(Thread=Request, Timer=threading.Timer)
         try:

@@ -265,11 +265,14 @@ fn every_cgroup_hierarchy_is_left() {
 /// Runs us where version 2 is the only one, as on most hosts today: `namespace` is an option of unshare.
 fn where_there_is_only_version_2(namespace: &str, name: &str) -> Outcome {
     let script = r#"umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit 99
-        exec "$0" --leave-cgroups "$1" cat /proc/self/cgroup"#;
+        "$0" --leave-cgroups "$1" cat /proc/self/cgroup
+        code=$?
+        cd /sys/fs/cgroup && rmdir -p "$1" 2>/dev/null
+        exit $code"#;
     let binary = binary().display().to_string();
-    finish(std::process::Command::new("unshare").args([
-        "--mount", namespace, "sh", "-c", script, &binary, name,
-    ]))
+    finish(
+        std::process::Command::new("unshare").args(["--mount", namespace, "sh", "-c", script, &binary, name]),
+    )
 }
 
 #[test]

@@ -121,7 +121,20 @@ mod tests {
         ] {
             assert_eq!(target_problem(good), None, "{good}");
         }
-        for bad in ["", "htp://h", "tcp:h", "tcp:h:0", "unix:x", "http:/x", "process:", "file:", "fresh:/x", "fresh:0:/x", "connected:h", "connected:h:1,"] {
+        for bad in [
+            "",
+            "htp://h",
+            "tcp:h",
+            "tcp:h:0",
+            "unix:x",
+            "http:/x",
+            "process:",
+            "file:",
+            "fresh:/x",
+            "fresh:0:/x",
+            "connected:h",
+            "connected:h:1,",
+        ] {
             assert!(target_problem(bad).is_some(), "{bad}");
         }
     }

@@ -58,9 +58,8 @@ fn established(line: &[u8], peers: &[SocketAddr]) -> Option<u64> {
 fn endpoint(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |at: usize| {
-        u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes)
-    };
+    let word =
+        |at: usize| u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
     let ip = match address.len() {
         8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
         32 => {
@@ -88,7 +87,8 @@ mod tests {
         let other = "127.0.11.1:5671".parse().expect("an address");
         assert_eq!(established(line, &[other]), None);
         // TIME_WAIT.
-        let line = b"   3: 010B007F:B0C8 010B007F:1628 06 00000000:00000000 02:0000 00000000 0        0 0 2 0000";
+        let line =
+            b"   3: 010B007F:B0C8 010B007F:1628 06 00000000:00000000 02:0000 00000000 0        0 0 2 0000";
         assert_eq!(established(line, &[peer]), None);
         assert_eq!(established(b"  sl  local_address rem_address   st tx_queue", &[peer]), None);
         assert_eq!(established(b"", &[peer]), None);

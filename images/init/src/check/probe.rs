@@ -4,8 +4,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::connected::connected;
 use super::Settings;
+use super::connected::connected;
 use super::stream::{Failure, Stream, Transport};
 use super::target::{Endpoint, HostPort, Target};
 use crate::proc;
@@ -37,7 +37,11 @@ pub fn probe(target: &Target, settings: &Settings, deadline: u64) -> Result<(), 
         Target::Fresh(seconds, path) => {
             // A time in the future is that of a clock which was set back since: as good as now.
             let age = sys::unix_time().cast_signed().saturating_sub(look(path)?.modified);
-            if age <= i64::from(*seconds) { Ok(()) } else { Err(Failure::Wrong(format!("written {age} s ago"))) }
+            if age <= i64::from(*seconds) {
+                Ok(())
+            } else {
+                Err(Failure::Wrong(format!("written {age} s ago")))
+            }
         }
         Target::Connected(peers) => connected(peers),
     }

@@ -7,7 +7,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target {
-    Http { tls: bool, address: HostPort, path: String },
+    Http {
+        tls: bool,
+        address: HostPort,
+        path: String,
+    },
     Tcp(HostPort),
     Unix(String),
     Amqp(HostPort),
@@ -81,7 +85,7 @@ impl Target {
             "connected" => {
                 let peers = rest.split(',').map(|peer| HostPort::parse(peer, None)).collect::<Option<_>>();
                 Self::Connected(peers.ok_or_else(wrong)?)
-            },
+            }
             "fresh" => {
                 let (seconds, path) = rest.split_once(':').ok_or_else(wrong)?;
                 let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0).ok_or_else(wrong)?;

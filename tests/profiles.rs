@@ -98,7 +98,8 @@ fn heat_swift_and_horizon_must_resolve_in_every_series() {
         let me: BTreeSet<&str> = rings.iter().filter_map(|one| one["me"].as_str()).collect();
         assert_eq!(me, ["one", "three", "two"].into());
         for one in &rings {
-            let hosts: Vec<_> = one["hosts"].as_array().expect("a list").iter().map(|host| &host["name"]).collect();
+            let hosts: Vec<_> =
+                one["hosts"].as_array().expect("a list").iter().map(|host| &host["name"]).collect();
             assert_eq!(hosts, ["one", "two", "three"]);
             assert_eq!(one["weights"], serde_json::json!(["three=50"]));
         }

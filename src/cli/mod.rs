@@ -15,7 +15,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use args::{Cli, Command};
-use commands::{change, check, exec, generate, history, image, logs, look, prechecks, secrets, status, up, verify};
+use commands::{
+    change, check, exec, generate, history, image, logs, look, prechecks, secrets, status, up, verify,
+};
 use context::Context;
 use exit::Exit;
 

@@ -155,7 +155,8 @@ fn mounts_by_target(mounts: &[MountSpec]) -> BTreeMap<String, String> {
 }
 
 fn privileges_diff(out: &mut Diffs, old: &Privileges, new: &Privileges) {
-    let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc, host_cgroups } = old;
+    let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc, host_cgroups } =
+        old;
     let list = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(",");
     out.value("capabilities", &list(capabilities), &list(&new.capabilities));
     out.value("new privileges", new_privileges, &new.new_privileges);

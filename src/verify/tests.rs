@@ -57,7 +57,6 @@ impl Glance {
                 (200, content)
             }
             ("GET", ["", id]) => json(200, self.images[*id].0.clone()),
-            ("GET", ["", _owner]) => unreachable!(),
             ("DELETE", ["", id]) => {
                 self.images.remove(*id);
                 (204, Vec::new())

@@ -330,7 +330,13 @@ impl Seen for Observed {
     fn registered(mut self, desired: &Desired) -> Self {
         let identity = Some(mastic::plan::fingerprint::identity(&desired.identity));
         let cloud = Some(mastic::plan::fingerprint::cloud(&desired.cloud));
-        self.ledger = Some(LedgerSummary { number: self.last_generation, finished: true, identity, cloud, secrets: None });
+        self.ledger = Some(LedgerSummary {
+            number: self.last_generation,
+            finished: true,
+            identity,
+            cloud,
+            secrets: None,
+        });
         self
     }
 }

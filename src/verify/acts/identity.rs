@@ -20,7 +20,7 @@ pub(in crate::verify) async fn project(scene: &Scene) -> ActResult {
     let project = id_of(&admin.post(Api::Identity, "projects", project).await?, "project")?;
     let _ = scene.made.project.set(project.clone());
     let user = json!({"user": {"name": name, "domain_id": "default", "password": password.expose(),
-        "default_project_id": project, "description": description}});
+        "default_project_id": project, "description": description, "enabled": true}});
     let user = id_of(&admin.post(Api::Identity, "users", user).await?, "user")?;
     let roles = admin.list(Api::Identity, &format!("roles?name={ROLE}"), "roles").await?;
     let role = roles.iter().find(|role| text(role, "name") == ROLE).map(|role| text(role, "id"));

@@ -84,8 +84,7 @@ async fn taken(listeners: Vec<Listener>, observed: &Observed) -> Vec<(HostName, 
             }
             let address: IpAddr = listener.address.parse().ok()?;
             let socket = SocketAddr::new(address, listener.port);
-            let answered =
-                tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(socket)).await;
+            let answered = tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(socket)).await;
             matches!(answered, Ok(Ok(_))).then(|| {
                 let by = owner(socket).map(|o| format!(" by {o}")).unwrap_or_default();
                 let name = &listener.name;

@@ -106,9 +106,16 @@ fn flavors_and_networks_must_be_made_once_everything_serves_and_only_when_they_c
         |plan: &Plan| plan.steps.iter().find(|s| matches!(s.action, Action::Furnish { .. })).cloned();
     let step = furnish(&first).expect("a new cloud gets its flavors");
     assert_eq!(step.cause.to_string(), "the cloud is to offer flavor tiny");
+    // What it waits for, and what that waits for.
+    let mut waits = step.deps.clone();
+    for earlier in first.steps.iter().rev() {
+        if waits.contains(&earlier.id) {
+            waits.extend(earlier.deps.iter().copied());
+        }
+    }
     for before in first.steps.iter().filter(|s| matches!(s.action, Action::Proven | Action::Register { .. }))
     {
-        assert!(step.deps.contains(&before.id), "{step:?} must wait for {before:?}");
+        assert!(waits.contains(&before.id), "{step:?} must wait for {before:?}");
     }
 
     let observed = nothing(&desired).with(&keystone(), 1, ContainerState::Running).registered(&desired);

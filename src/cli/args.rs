@@ -322,6 +322,9 @@ pub struct CheckArgs {
     /// Which part.
     #[command(flatten)]
     pub selection: Selection,
+    /// Wait that long for everything to be healthy, e.g. after the engine was restarted
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    pub wait: u32,
 }
 
 /// `verify`

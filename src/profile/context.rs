@@ -138,6 +138,8 @@ impl Shared {
             .units
             .iter()
             .map(|(name, unit)| (name.to_string(), host_list(profile, &unit.hosts)))
+            // What is left out is known, and nowhere: templates may ask.
+            .chain(profile.document.skip.iter().map(|name| (name.to_string(), json!([]))))
             .collect();
         let hosts_of_service = profile
             .services

@@ -23,6 +23,7 @@ use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
 
 pub use facts::Facts;
+pub use reach::ping_now;
 pub use report::{Report, StepReport, Verdict};
 pub use scene::Guest;
 pub use steps::{Choice, StepId, choose};

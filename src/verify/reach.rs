@@ -20,7 +20,11 @@ pub(super) async fn ping(address: Ipv4Addr, patience: Duration) -> Result<Option
     pinged.map_err(|errno| Failure(format!("a ping cannot be sent from this machine: {errno}")))
 }
 
-fn ping_now(address: Ipv4Addr, patience: Duration) -> Result<Option<Duration>, Errno> {
+/// Sends one echo request and waits for its answer, as long as `patience`. Nothing came: nothing is returned.
+///
+/// # Errors
+/// The kernel refuses to send it: root may, others only where `net.ipv4.ping_group_range` lets them.
+pub fn ping_now(address: Ipv4Addr, patience: Duration) -> Result<Option<Duration>, Errno> {
     let open = |kind| socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp);
     // Root may send raw packets; others may ping where the kernel's ping_group_range lets them.
     let fd: OwnedFd = open(SockType::Raw).or_else(|_| open(SockType::Datagram))?;

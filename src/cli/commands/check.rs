@@ -1,6 +1,7 @@
 //! `mastic check`: every container's own check, now, and a token from the cloud.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::future::join_all;
@@ -11,9 +12,12 @@ use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::printer::table;
 use crate::cli::session::Make;
-use crate::engine::ExecRequest;
+use crate::engine::{Engine, ExecRequest};
 use crate::model::labels::LabelRole;
-use crate::model::{ContainerState, spec::SpecRecord};
+use crate::model::{CheckSpec, ContainerId, ContainerState, spec::SpecRecord};
+
+/// Between two looks at what sends no event: a container that does not run, a token that is refused.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// One check's result.
 struct Row {
@@ -41,26 +45,12 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
             let began = Instant::now();
             let what = labels.container.to_string();
             let record: Option<SpecRecord> = serde_json::from_str(&labels.spec).ok();
-            let (ok, detail) = if container.state != ContainerState::Running {
-                (false, "it does not run".to_owned())
-            } else {
-                match record.and_then(|r| r.check) {
-                    None => (true, "running; it has no check".to_owned()),
-                    Some(check) => {
-                        let request = ExecRequest { command: check.argv(None), ..ExecRequest::default() };
-                        match engine.exec(&container.id, &request).await {
-                            Ok(outcome) => {
-                                let said = [outcome.stdout, outcome.stderr].concat();
-                                let said =
-                                    redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();
-                                let targets = check.targets.join(", ");
-                                (outcome.code == 0, if outcome.code == 0 { targets } else { said })
-                            }
-                            Err(error) => (false, error.to_string()),
-                        }
-                    }
-                }
-            };
+            let check = record.and_then(|record| record.check);
+            let (ok, detail) = patiently(args.wait, async |left| {
+                one(&engine, &container.id, check.as_ref(), left).await
+            })
+            .await;
+            let detail = redactor.redact(&detail).into_owned();
             Row { what, ok, detail, seconds: began.elapsed().as_secs_f64() }
         });
     }
@@ -72,17 +62,19 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
     let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
     if let Some(access) = desired.identity.access.as_ref().filter(|_| selection.is_everything()) {
         let began = Instant::now();
-        let answer = match context.same_secrets(&loaded, &observed) {
+        let (ok, detail) = match context.same_secrets(&loaded, &observed) {
             Ok(()) => {
-                let answer = crate::cloud::check(&loaded.state, &desired, access).await;
-                answer.map(|report| report.to_string()).map_err(anyhow::Error::from)
+                patiently(args.wait, async |_| {
+                    match crate::cloud::check(&loaded.state, &desired, access).await {
+                        Ok(report) => (true, report.to_string()),
+                        Err(error) => (false, format!("{:#}", anyhow::Error::from(error))),
+                    }
+                })
+                .await
             }
-            Err(error) => Err(error),
+            Err(error) => (false, format!("{error:#}")),
         };
-        let (ok, detail) = match answer {
-            Ok(report) => (true, report),
-            Err(error) => (false, redactor.redact(&format!("{error:#}")).into_owned()),
-        };
+        let detail = redactor.redact(&detail).into_owned();
         rows.push(Row { what: "a token".to_owned(), ok, detail, seconds: began.elapsed().as_secs_f64() });
     }
     let failed = rows.iter().filter(|r| !r.ok).count();
@@ -114,6 +106,43 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
             .into());
     }
     Ok(Exit::Done)
+}
+
+/// Asks until the answer is good or the time is over. What asks is told the seconds left, to wait by itself.
+async fn patiently(wait: u32, mut ask: impl AsyncFnMut(u32) -> (bool, String)) -> (bool, String) {
+    let ends = Instant::now() + Duration::from_secs(u64::from(wait));
+    loop {
+        let left = ends.saturating_duration_since(Instant::now());
+        let answer = ask(u32::try_from(left.as_secs()).unwrap_or(wait)).await;
+        if answer.0 || Instant::now() + LOOK_AGAIN > ends {
+            return answer;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Runs one container's check, which waits that many seconds by itself.
+async fn one(
+    engine: &Arc<dyn Engine>,
+    id: &ContainerId,
+    check: Option<&CheckSpec>,
+    wait: u32,
+) -> (bool, String) {
+    match engine.container(&id.0).await {
+        Ok(there) if there.state == ContainerState::Running => {}
+        Ok(_) => return (false, "it does not run".to_owned()),
+        Err(error) => return (false, error.to_string()),
+    }
+    let Some(check) = check else { return (true, "running; it has no check".to_owned()) };
+    let command = check.argv(Some(wait).filter(|seconds| *seconds > 0));
+    match engine.exec(id, &ExecRequest { command, ..ExecRequest::default() }).await {
+        Ok(outcome) if outcome.code == 0 => (true, check.targets.join(", ")),
+        Ok(outcome) => {
+            let said = [outcome.stdout, outcome.stderr].concat();
+            (false, String::from_utf8_lossy(&said).trim().to_owned())
+        }
+        Err(error) => (false, error.to_string()),
+    }
 }
 
 /// `mastic post-deploy`

@@ -43,7 +43,7 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<Exit> {
     if context.global.json {
         context.printer.data(&document);
     } else {
-        check::run(context, &CheckArgs { selection: Selection::default() }).await?;
+        check::run(context, &CheckArgs { selection: Selection::default(), wait: 0 }).await?;
     }
     context.printer.say(&format!(
         "\nThe cloud is up after {}.\n{}",

@@ -14,7 +14,8 @@ pub(in crate::verify) async fn stack(scene: &Scene) -> ActResult {
     let name = &scene.name;
     let mut resources = json!({
         "random": {"type": "OS::Heat::RandomString", "properties": {"length": 16}},
-        "greeting": {"type": "OS::Heat::Value", "properties": {"type": "string", "value": {"get_param": "greeting"}}},
+        // Resources and parameters share one space of names.
+        "said": {"type": "OS::Heat::Value", "properties": {"type": "string", "value": {"get_param": "greeting"}}},
     });
     if user.has(Api::Network) {
         resources["network"] =
@@ -24,7 +25,7 @@ pub(in crate::verify) async fn stack(scene: &Scene) -> ActResult {
         "heat_template_version": "2021-04-16",
         "parameters": {"greeting": {"type": "string"}},
         "resources": resources,
-        "outputs": {"greeting": {"value": {"get_attr": ["greeting", "value"]}}},
+        "outputs": {"greeting": {"value": {"get_attr": ["said", "value"]}}},
     });
     let with = |greeting: &str| json!({"stack_name": name, "template": template, "parameters": {"greeting": greeting}});
     let id = id_of(&user.post(Api::Orchestration, "stacks", with("hello")).await?, "stack")?;

@@ -8,4 +8,4 @@ mod engine;
 mod journal;
 mod lock;
 mod ports;
-mod support;
+pub mod support;

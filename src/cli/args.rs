@@ -128,7 +128,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Use the cloud as a stranger would, with things of its own, and delete them again
     #[command(
-        after_help = "Exit codes: 0 every step passed; 8 one did not, or something could not be deleted; 1 it could not begin; 130 interrupted, cleaned up."
+        after_help = "Exit codes: 0 every step passed (with --tempest: tests passed, and none failed); 8 one did not, or something could not be deleted; 1 it could not begin; 130 interrupted, cleaned up."
     )]
     Verify(VerifyArgs),
     /// Stop containers, in reverse order
@@ -348,6 +348,17 @@ pub struct VerifyArgs {
     /// Delete nothing at the end; the next run does
     #[arg(long)]
     pub keep: bool,
+    /// Run Tempest's tests instead of these steps: configured for this cloud, in a container of an image of its own, which is built
+    /// where it is not there yet
+    #[arg(long, conflicts_with_all = ["only", "skip", "list"])]
+    pub tempest: bool,
+    /// Which of Tempest's tests: a regular expression, found anywhere in a test's id with its attributes; several, with blanks
+    /// between them, choose what any of them finds
+    #[arg(long, value_name = "REGEX", default_value = "smoke", requires = "tempest")]
+    pub tempest_regex: String,
+    /// How many of Tempest's tests run at a time; without it as many as the host has processors, at most 2
+    #[arg(long, value_name = "N", requires = "tempest", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub tempest_workers: Option<u32>,
 }
 
 fn step(name: &str) -> Result<crate::verify::StepId, String> {

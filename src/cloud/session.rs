@@ -10,6 +10,7 @@ use super::http::{Body, CloudError, CloudResult, Http, Reply, patiently};
 use super::keystone::{DEFAULT_DOMAIN, Issued, issued, password_request};
 use super::observe::text;
 use crate::model::Secret;
+use crate::model::desired::IdentityAccess;
 use crate::store::tls;
 
 /// A proxy may need a moment to see a new backend.
@@ -81,6 +82,19 @@ pub struct Login {
     pub project: ProjectRef,
     /// Whose endpoints are used.
     pub region: String,
+}
+
+impl Login {
+    /// The administrator's, on its own project.
+    pub fn administrator(access: &IdentityAccess, region: &str) -> Self {
+        Self {
+            url: access.url.clone(),
+            user: access.user.clone(),
+            password: access.password.clone(),
+            project: ProjectRef::Name(access.project.clone()),
+            region: region.to_owned(),
+        }
+    }
 }
 
 /// A project.
@@ -178,6 +192,14 @@ impl Session {
         self.exchange(Method::GET, api, path, &[], Body::None).await?.json()
     }
 
+    /// `GET` of a path beside an API's versions, and the document.
+    pub async fn get_at_root(&self, api: Api, path: &str) -> CloudResult<Value> {
+        let url = format!("{}/{path}", origin(&self.url(api, "")?));
+        patiently(PATIENCE, || self.http.exchange(Method::GET, &url, Some(&self.token), &[], Body::None))
+            .await?
+            .json()
+    }
+
     /// Returns the array under `key` of a `GET`'s document.
     pub async fn list(&self, api: Api, path: &str, key: &str) -> CloudResult<Vec<Value>> {
         match self.get(api, path).await?.get_mut(key).map(Value::take) {
@@ -220,6 +242,13 @@ fn public_endpoints(catalogue: &Value, region: &str) -> Vec<(String, String)> {
     found
 }
 
+/// Returns the scheme, host and port of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(host..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| host + at);
+    url.get(..end).unwrap_or(url)
+}
+
 /// Adds the version to an endpoint that has none in its path.
 fn versioned(endpoint: &str, version: &str) -> String {
     let endpoint = endpoint.trim_end_matches('/');
@@ -236,6 +265,13 @@ fn versioned(endpoint: &str, version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_must_have_no_path() {
+        assert_eq!(origin("https://c:8080/v1/AUTH_5f2"), "https://c:8080");
+        assert_eq!(origin("https://c"), "https://c");
+        assert_eq!(origin("http://[::1]:80/"), "http://[::1]:80");
+    }
 
     #[test]
     fn a_version_must_be_added_once() {

@@ -10,7 +10,7 @@ use super::{
 
 /// Deployment name; the scope of every list call.
 pub const DEPLOYMENT: &str = "mastic.deployment";
-/// `service`, `task`, `lock` or `ledger`.
+/// `service`, `task`, `lock`, `ledger` or `tool`.
 pub const ROLE: &str = "mastic.role";
 /// Host name as the profile calls it.
 pub const HOST: &str = "mastic.host";
@@ -54,6 +54,8 @@ pub enum LabelRole {
     Lock,
     /// The never-started container through which generation records are read and written.
     Ledger,
+    /// What a command runs for itself and removes at its end; one that is left is rubbish.
+    Tool,
 }
 
 impl LabelRole {
@@ -64,12 +66,15 @@ impl LabelRole {
             Self::Task => "task",
             Self::Lock => "lock",
             Self::Ledger => "ledger",
+            Self::Tool => "tool",
         }
     }
 
     /// Reads a label's value.
     pub fn parse(value: &str) -> Option<Self> {
-        [Self::Service, Self::Task, Self::Lock, Self::Ledger].into_iter().find(|role| role.as_str() == value)
+        [Self::Service, Self::Task, Self::Lock, Self::Ledger, Self::Tool]
+            .into_iter()
+            .find(|role| role.as_str() == value)
     }
 }
 

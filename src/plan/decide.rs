@@ -264,7 +264,9 @@ pub(super) fn undesired<'a>(seen: &[Seen<'a>]) -> Decision<'a> {
         if container.is_live() {
             match container.labels.role {
                 LabelRole::Task => decision.outlast.push(*container),
-                LabelRole::Service | LabelRole::Lock | LabelRole::Ledger => decision.stop.push(*container),
+                LabelRole::Service | LabelRole::Lock | LabelRole::Ledger | LabelRole::Tool => {
+                    decision.stop.push(*container)
+                }
             }
         }
         decision.retire.push(*container);

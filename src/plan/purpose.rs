@@ -315,11 +315,12 @@ pub fn destroy(observed: &Observed, release: ReleaseName, volumes: &Volumes, opt
         }
     }
     for (host, there) in &observed.hosts {
-        let ledger: Vec<&ObservedContainer> =
-            there.containers.iter().filter(|c| role(c) == Some(LabelRole::Ledger)).collect();
+        let own = [Some(LabelRole::Ledger), Some(LabelRole::Tool)];
+        let beside: Vec<&ObservedContainer> =
+            there.containers.iter().filter(|c| own.contains(&role(c))).collect();
         let before = gone.get(host).cloned().unwrap_or_default();
         let mut before_volumes = before.clone();
-        for container in ledger {
+        for container in beside {
             let target = Target::Existing { id: container.id.clone(), name: container.name.clone() };
             let undo = Undo::Impossible("it is made anew when it is needed".to_owned());
             let action = Action::RemoveContainer { container: target };

@@ -158,7 +158,7 @@ impl<'a> Scene<'a> {
             LabelRole::Task => {
                 seen.container.state == ContainerState::Exited && seen.container.exit_code == Some(0)
             }
-            LabelRole::Lock | LabelRole::Ledger => false,
+            LabelRole::Lock | LabelRole::Ledger | LabelRole::Tool => false,
         })
     }
 }

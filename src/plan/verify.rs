@@ -366,7 +366,7 @@ impl<'a> Check<'a> {
             let served = match slot_labels.role {
                 LabelRole::Service => there.state == ContainerState::Exited || lives(there),
                 LabelRole::Task => lives(there),
-                LabelRole::Lock | LabelRole::Ledger => {
+                LabelRole::Lock | LabelRole::Ledger | LabelRole::Tool => {
                     self.violation(Some(step), "foreign", format!("{container} is not of a slot"));
                     continue;
                 }

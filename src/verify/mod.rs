@@ -6,12 +6,14 @@
 
 mod acts;
 mod facts;
+mod junit;
 mod names;
 mod purge;
 mod reach;
 mod report;
 mod scene;
 mod steps;
+pub mod tempest;
 mod walk;
 
 use std::path::PathBuf;
@@ -28,7 +30,7 @@ pub use report::{Report, StepReport, Verdict};
 pub use scene::Guest;
 pub use steps::{Choice, StepId, choose};
 
-use crate::cloud::{CloudError, Login, ProjectRef, Session};
+use crate::cloud::{CloudError, Login, Session};
 use crate::model::Secret;
 use crate::model::desired::IdentityAccess;
 use crate::report::event::Outcome;
@@ -68,26 +70,10 @@ pub async fn run(
     let now = Timestamp::now();
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     let steps = choose(&options.facts, &options.choice);
-    let login = Login {
-        url: options.access.url.clone(),
-        user: options.access.user.clone(),
-        password: options.access.password.clone(),
-        project: ProjectRef::Name(options.access.project.clone()),
-        region: options.facts.region.clone(),
-    };
+    let login = Login::administrator(&options.access, &options.facts.region);
     let admin = Session::open(&options.state, &login).await?;
     let purge = purge::Purge { admin: &admin, login: &login, reporter: reporter.as_ref() };
-    for leftover in purge.leftovers(|name| names::is_leftover(name, &options.machine, seconds)).await? {
-        match purge.everything(&leftover).await {
-            Ok(what) => {
-                reporter.on(Event::Note { message: format!("a killed run left {leftover}: removed {what}") })
-            }
-            Err(failure) => {
-                let message = format!("a killed run left {leftover}, which resists: {}", failure.0);
-                reporter.on(Event::Warning { message });
-            }
-        }
-    }
+    sweep(&purge, |name| names::is_leftover(name, &options.machine, seconds), reporter.as_ref()).await?;
 
     let name = names::run_name(&options.machine, seconds);
     reporter.on(Event::Phase {
@@ -98,16 +84,10 @@ pub async fn run(
     let scene = Scene::new(options, admin_of_scene, name.clone(), password(), reporter.clone());
     let reports = walk::walk(&steps, &scene, reporter.as_ref(), cancel).await;
 
-    let cleaning = Instant::now();
-    let cleanup = if options.keep {
-        Ok(format!("kept: project and user {name}"))
+    let (cleanup, cleanup_took) = if options.keep {
+        (Ok(format!("kept: project and user {name}")), Duration::ZERO)
     } else {
-        let key = "clean-up".to_owned();
-        reporter.on(Event::Started { key: key.clone(), host: None, title: "clean-up".to_owned() });
-        let outcome = purge_patiently(&purge, &name, reporter.as_ref()).await;
-        let told = outcome.clone().map_or_else(Outcome::Failed, |_| Outcome::Done);
-        reporter.on(Event::Finished { key, outcome: told, took: cleaning.elapsed() });
-        outcome
+        clean_up(&purge, &name, reporter.as_ref()).await
     };
     Ok(Report {
         deployment: options.deployment.clone(),
@@ -116,9 +96,44 @@ pub async fn run(
         began_at: now.to_string(),
         steps: reports,
         cleanup,
-        cleanup_took: cleaning.elapsed(),
+        cleanup_took,
         took: began.elapsed(),
     })
+}
+
+/// Deletes what dead runs left, and says so.
+async fn sweep(
+    purge: &purge::Purge<'_>,
+    is_leftover: impl Fn(&str) -> bool,
+    reporter: &dyn Reporter,
+) -> Result<(), CloudError> {
+    for leftover in purge.leftovers(is_leftover).await? {
+        match purge.everything(&leftover).await {
+            Ok(what) => {
+                reporter.on(Event::Note { message: format!("a killed run left {leftover}: removed {what}") })
+            }
+            Err(failure) => {
+                let message = format!("a killed run left {leftover}, which resists: {}", failure.0);
+                reporter.on(Event::Warning { message });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes everything of a run. Returns what that was, and how long it took.
+async fn clean_up(
+    purge: &purge::Purge<'_>,
+    name: &str,
+    reporter: &dyn Reporter,
+) -> (Result<String, String>, Duration) {
+    let cleaning = Instant::now();
+    let key = "clean-up".to_owned();
+    reporter.on(Event::Started { key: key.clone(), host: None, title: "clean-up".to_owned() });
+    let outcome = purge_patiently(purge, name, reporter).await;
+    let told = outcome.clone().map_or_else(Outcome::Failed, |_| Outcome::Done);
+    reporter.on(Event::Finished { key, outcome: told, took: cleaning.elapsed() });
+    (outcome, cleaning.elapsed())
 }
 
 /// A cloud that just failed may fail at this, too: deleting is tried again, and each failure is told.

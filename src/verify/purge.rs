@@ -54,10 +54,20 @@ impl Purge<'_> {
         }
         if self.admin.has(Api::Compute) {
             let flavors = self.admin.list(Api::Compute, "flavors?is_public=None", "flavors").await?;
-            for flavor in flavors.iter().filter(|flavor| text(flavor, "name") == name) {
+            // Tempest wants two.
+            let ours = |flavor: &&Value| {
+                let rest = text(flavor, "name").strip_prefix(name).map(str::to_owned);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            };
+            for flavor in flavors.iter().filter(ours) {
                 self.admin.delete(Api::Compute, &format!("flavors/{}", text(flavor, "id"))).await?;
                 *removed.entry("flavor").or_default() += 1;
             }
+        }
+        if let Some(prefix) = names::tempest_prefix(name)
+            && let Err(failure) = self.tempest(&format!("{prefix}-"), &mut removed).await
+        {
+            resists.push(failure.0);
         }
         for user in self.named("users", name).await? {
             self.admin.delete(Api::Identity, &format!("users/{}", text(&user, "id"))).await?;
@@ -72,6 +82,66 @@ impl Purge<'_> {
             *removed.entry("project").or_default() += 1;
         }
         Ok(told(&removed))
+    }
+
+    /// What Tempest made: whatever its tests did not delete, since they failed or were killed.
+    async fn tempest(&self, prefix: &str, removed: &mut Removed) -> Result<(), Failure> {
+        let mut resists = Vec::new();
+        let begins = |item: &Value, key: &str| text(item, key).starts_with(prefix);
+        for project in self.admin.list(Api::Identity, "projects", "projects").await? {
+            if !begins(&project, "name") {
+                continue;
+            }
+            let id = text(&project, "id");
+            match self.project(&id, removed).await {
+                Ok(()) => {
+                    self.admin.delete(Api::Identity, &format!("projects/{id}")).await?;
+                    *removed.entry("project").or_default() += 1;
+                }
+                Err(failure) => resists.push(failure.0),
+            }
+        }
+        // Domains last: they hold what is above. Endpoints go with their service, trusts and credentials with their user.
+        for (list, key, what, name) in [
+            ("users", "users", "user", "name"),
+            ("groups", "groups", "group", "name"),
+            ("roles", "roles", "role", "name"),
+            ("services", "services", "service", "name"),
+            ("regions", "regions", "region", "id"),
+            ("policies", "policies", "policy", "type"),
+            ("domains", "domains", "domain", "name"),
+        ] {
+            for item in self.admin.list(Api::Identity, list, key).await? {
+                if !begins(&item, name) {
+                    continue;
+                }
+                let path = format!("{list}/{}", text(&item, "id"));
+                if what == "domain" {
+                    // One that is in use cannot be deleted.
+                    let off = Body::Json(json!({"domain": {"enabled": false}}));
+                    self.admin.exchange(Method::PATCH, Api::Identity, &path, &[], off).await?;
+                }
+                self.admin.delete(Api::Identity, &path).await?;
+                *removed.entry(what).or_default() += 1;
+            }
+        }
+        if self.admin.has(Api::Compute) {
+            for flavor in self.admin.list(Api::Compute, "flavors?is_public=None", "flavors").await? {
+                if begins(&flavor, "name") {
+                    self.admin.delete(Api::Compute, &format!("flavors/{}", text(&flavor, "id"))).await?;
+                    *removed.entry("flavor").or_default() += 1;
+                }
+            }
+        }
+        if self.admin.has(Api::Volume) {
+            for kind in self.admin.list(Api::Volume, "types?is_public=None", "volume_types").await? {
+                if begins(&kind, "name") {
+                    self.admin.delete(Api::Volume, &format!("types/{}", text(&kind, "id"))).await?;
+                    *removed.entry("volume type").or_default() += 1;
+                }
+            }
+        }
+        if resists.is_empty() { Ok(()) } else { Err(Failure(resists.join("\n"))) }
     }
 
     async fn named(&self, kind: &str, name: &str) -> Result<Vec<Value>, CloudError> {
@@ -306,5 +376,6 @@ fn told(removed: &Removed) -> String {
         .iter()
         .map(|(what, count)| if *count == 1 { format!("1 {what}") } else { format!("{count} {what}s") })
         .collect();
-    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ").replace("addresss", "addresses") }
+    let text = parts.join(", ").replace("addresss", "addresses").replace("policys", "policies");
+    if parts.is_empty() { "nothing".to_owned() } else { text }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::junit::{self, Case, End};
 use super::steps::StepId;
 
 /// How a step ended.
@@ -111,7 +112,7 @@ impl Report {
                 step: step.step.name(),
                 title: step.step.title(),
                 outcome: step.verdict.word(),
-                seconds: millis(step.took),
+                seconds: junit::seconds(step.took),
                 detail: step.verdict.detail(),
             })
             .collect();
@@ -123,7 +124,7 @@ impl Report {
             step: "clean-up",
             title: "everything it made is deleted",
             outcome,
-            seconds: millis(self.cleanup_took),
+            seconds: junit::seconds(self.cleanup_took),
             detail,
         });
         lines
@@ -152,7 +153,7 @@ impl Report {
             release: &self.release,
             name: &self.name,
             began_at: &self.began_at,
-            seconds: millis(self.took),
+            seconds: junit::seconds(self.took),
             steps: self.lines(),
         };
         // Texts and numbers always serialize.
@@ -161,69 +162,23 @@ impl Report {
 
     /// Returns JUnit's XML, as CI systems read it: one suite, one case a step.
     pub fn junit(&self) -> String {
-        use std::fmt::Write as _;
         let lines = self.lines();
-        let count = |outcome: &str| lines.iter().filter(|line| line.outcome == outcome).count();
-        let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-        let suite = escape(&format!("mastic verify {} {}", self.deployment, self.release));
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "<testsuites>\n<testsuite name=\"{suite}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{:.3}\" timestamp=\"{}\">",
-            lines.len(),
-            count("failed"),
-            count("skipped") + count("cancelled"),
-            millis(self.took),
-            escape(&self.began_at),
-        );
-        for line in &lines {
-            let head = format!(
-                "<testcase classname=\"verify\" name=\"{}: {}\" time=\"{:.3}\"",
-                line.step,
-                escape(line.title),
-                line.seconds
-            );
-            let detail = escape(line.detail);
-            let first = escape(line.detail.lines().next().unwrap_or_default());
-            let _ = match line.outcome {
-                "failed" => {
-                    writeln!(text, "{head}><failure message=\"{first}\">{detail}</failure></testcase>")
-                }
-                "passed" => writeln!(text, "{head}><system-out>{detail}</system-out></testcase>"),
-                other => writeln!(
-                    text,
-                    "{head}><skipped message=\"{}\"/></testcase>",
-                    if first.is_empty() { other } else { &first }
-                ),
-            };
-        }
-        text.push_str("</testsuite>\n</testsuites>\n");
-        text
+        let names: Vec<String> = lines.iter().map(|line| format!("{}: {}", line.step, line.title)).collect();
+        let cases: Vec<_> = lines
+            .iter()
+            .zip(&names)
+            .map(|(line, name)| {
+                let end = match line.outcome {
+                    "passed" => End::Passed(line.detail),
+                    "failed" => End::Failed(line.detail),
+                    other => End::Skipped(if line.detail.is_empty() { other } else { line.detail }),
+                };
+                Case { class: "verify", name, took: Duration::from_secs_f64(line.seconds), end }
+            })
+            .collect();
+        let suite = format!("mastic verify {} {}", self.deployment, self.release);
+        junit::suite(&suite, &self.began_at, self.took, &cases)
     }
-}
-
-/// Seconds, to the millisecond.
-fn millis(took: Duration) -> f64 {
-    (took.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-/// Escapes for XML; control characters, which it cannot hold at all, become spaces.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' | '\t' => escaped.push(letter),
-            control if control.is_control() || matches!(control, '\u{FFFE}' | '\u{FFFF}') => {
-                escaped.push(' ')
-            }
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use super::super::walk::{ActResult, Failure};
 use crate::cloud::{Api, Body, Session, text};
 
 /// The blank disk beside a kernel: a server boots from some disk, and this guest needs none.
-const BLANK: usize = 4 << 20;
+pub(in crate::verify) const BLANK: usize = 4 << 20;
 /// What the guest's kernel is told: its console is what `mastic verify` reads.
-const COMMAND_LINE: &str = "console=ttyS0";
+pub(in crate::verify) const COMMAND_LINE: &str = "console=ttyS0";
 
 /// Uploads the guest; without one (a cloud that runs no servers) some bytes. Reads the last upload back.
 pub(in crate::verify) async fn image(scene: &Scene) -> ActResult {

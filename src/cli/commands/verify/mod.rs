@@ -1,5 +1,7 @@
 //! `mastic verify`: an acceptance run against the deployed cloud.
 
+mod tempest;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::printer::table;
 use crate::cli::session::{Loaded, Make};
 use crate::engine::{CreateRequest, Engine, archive};
-use crate::model::ImageName;
+use crate::model::{ImageName, PinnedImage};
 use crate::store::files;
 use crate::verify::{self, Choice, Facts, Guest, Options, StepId};
 
@@ -36,6 +38,10 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
         );
     };
     let facts = Facts::of(&loaded.profile, &desired);
+    if args.tempest {
+        let cloud = tempest::Cloud { loaded: &loaded, engines: &engines, access, facts };
+        return tempest::run(context, args, cloud).await;
+    }
     let choice =
         Choice { only: args.only.iter().copied().collect(), skip: args.skip.iter().copied().collect() };
     let steps = verify::choose(&facts, &choice);
@@ -49,19 +55,10 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
             .exit(Exit::Usage)
             .into());
     }
-    let lock = loaded.state.join(LOCK_FILE);
-    files::create_private_dir(&loaded.state)?;
-    let lock = files::try_lock(&lock).map_err(|error| {
-        CliError::new(format!("another verify of this deployment runs on this machine ({error})"))
-            .exit(Exit::Locked)
-    })?;
-    let guest = match &args.image {
-        Some(path) => Some(disk(path)?),
-        None if steps.contains(&StepId::Server) => Some(our_guest(context, &loaded, &engines).await?),
-        None => None,
-    };
-    let machine = nix::unistd::gethostname()
-        .map_or_else(|_| "unknown".to_owned(), |h| h.to_string_lossy().into_owned());
+    let lock = lock(&loaded)?;
+    let needs_guest = steps.contains(&StepId::Server);
+    let guest = guest(context, &loaded, &engines, args, needs_guest).await?;
+    let machine = machine();
     let options = Options {
         facts,
         access,
@@ -106,6 +103,34 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
     Err(error.help("`mastic logs NAME -n 50` shows what a container says").into())
 }
 
+/// Takes what tells a later run of this machine that this one lives.
+fn lock(loaded: &Loaded) -> Result<files::FileLock> {
+    files::create_private_dir(&loaded.state)?;
+    Ok(files::try_lock(&loaded.state.join(LOCK_FILE)).map_err(|error| {
+        CliError::new(format!("another verify of this deployment runs on this machine ({error})"))
+            .exit(Exit::Locked)
+    })?)
+}
+
+/// Returns what servers boot from, where some do.
+async fn guest(
+    context: &Context,
+    loaded: &Loaded,
+    engines: &Engines,
+    args: &VerifyArgs,
+    needed: bool,
+) -> Result<Option<Guest>> {
+    Ok(match &args.image {
+        Some(path) => Some(disk(path)?),
+        None if needed => Some(our_guest(context, loaded, engines).await?),
+        None => None,
+    })
+}
+
+fn machine() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |h| h.to_string_lossy().into_owned())
+}
+
 /// Shows what would be done.
 fn list(context: &Context, steps: &[StepId]) -> Result<()> {
     if context.global.json {
@@ -128,19 +153,11 @@ fn disk(path: &Path) -> Result<Guest> {
 
 /// Takes our guest out of its image, which is built where it is not there yet.
 async fn our_guest(context: &Context, loaded: &Loaded, engines: &Engines) -> Result<Guest> {
-    let name = ImageName::new(GUEST).map_err(|error| CliError::new(error.to_string()))?;
-    let reference = loaded.profile.image_reference(&name);
     let engine = engines.values().next().context("the profile has no host")?;
-    if engine.image(&reference).await?.is_none() {
-        let only = vec![GUEST.to_owned()];
-        let args = BuildArgs { only, plan: false, no_cache: false, all: false, push: false };
-        image::build_images(context, loaded, &args).await?;
-    }
-    let image =
-        engine.image(&reference).await?.ok_or_else(|| CliError::new(format!("{reference} was not built")))?;
+    let PinnedImage { id, .. } = on_demand(context, loaded, engine, GUEST).await?;
     let request = CreateRequest::Inert {
-        name: format!("mastic-guest-{}-{}", image.id.short(), std::process::id()),
-        image: image.id.0.clone(),
+        name: format!("mastic-guest-{}-{}", id.short(), std::process::id()),
+        image: id.0,
         labels: std::collections::BTreeMap::new(),
         volume: None,
     };
@@ -148,6 +165,25 @@ async fn our_guest(context: &Context, loaded: &Loaded, engines: &Engines) -> Res
     let found = taken_out(engine, &id).await;
     engine.remove(&id, true).await?;
     found
+}
+
+/// Returns an image that no profile asks for, built where it is not there yet.
+async fn on_demand(
+    context: &Context,
+    loaded: &Loaded,
+    engine: &Arc<dyn Engine>,
+    name: &str,
+) -> Result<PinnedImage> {
+    let image = ImageName::new(name).map_err(|error| CliError::new(error.to_string()))?;
+    let reference = loaded.profile.image_reference(&image);
+    if engine.image(&reference).await?.is_none() {
+        let only = vec![name.to_owned()];
+        let args = BuildArgs { only, plan: false, no_cache: false, all: false, push: false };
+        image::build_images(context, loaded, &args).await?;
+    }
+    let built = engine.image(&reference).await?;
+    let id = built.ok_or_else(|| CliError::new(format!("{reference} was not built")))?.id;
+    Ok(PinnedImage { reference, id })
 }
 
 async fn taken_out(engine: &Arc<dyn Engine>, id: &crate::model::ContainerId) -> Result<Guest> {

@@ -246,3 +246,87 @@ fn images_and_volumes_must_render_for_each_release_and_backend() {
     let mistakes = storage("2026.1", "cinder_backend: ceph").expect_err("where is that Ceph?");
     assert!(mistakes.contains("cinder_ceph_monitors"), "{mistakes}");
 }
+
+/// The text of a file of one container, from what a profile resolves to.
+fn text_of(desired: &Desired, container: &str, path: &str) -> String {
+    let spec = desired.containers.values().find(|spec| spec.name().as_str() == container);
+    let spec = spec.unwrap_or_else(|| panic!("there is no {container}"));
+    let file = spec.files.iter().find(|file| file.path.as_str() == path);
+    let file = file.unwrap_or_else(|| panic!("{container} has no {path}"));
+    String::from_utf8_lossy(&file.content).into_owned()
+}
+
+fn names_of(desired: &Desired) -> BTreeSet<&str> {
+    desired.containers.values().map(|spec| spec.name().as_str()).collect()
+}
+
+#[test]
+fn the_profile_with_ovn_must_be_all_in_one_but_for_what_makes_the_networks() {
+    let (agents, _, with_agents) = shipped("all-in-one");
+    let (ovn, _, with_ovn) = shipped("all-in-one-ovn");
+    let mut expected = agents.document.clone();
+    expected.deployment = ovn.document.deployment.clone();
+    expected.sets.clone_from(&ovn.document.sets);
+    expected.variables.clone_from(&ovn.document.variables);
+    assert_eq!(serde_json::to_value(&expected).ok(), serde_json::to_value(&ovn.document).ok());
+    let (with_agents, with_ovn) = (names_of(&with_agents), names_of(&with_ovn));
+    let only: Vec<_> = with_ovn.difference(&with_agents).copied().collect();
+    let expected = ["neutron-ovn-agent", "neutron-ovn-maintenance", "ovn-controller", "ovn-nb", "ovn-northd", "ovn-sb"];
+    assert_eq!(only, expected);
+    let only: Vec<_> = with_agents.difference(&with_ovn).copied().collect();
+    let expected = [
+        "neutron-dhcp-agent",
+        "neutron-l3-agent",
+        "neutron-metadata-agent",
+        "neutron-openvswitch-agent",
+        "neutron-rpc-server",
+    ];
+    assert_eq!(only, expected);
+}
+
+#[test]
+fn ovn_must_render_for_each_release_and_ask_for_no_privilege_itself() {
+    let library = fixture::shipped();
+    let text = std::fs::read_to_string(fixture::root().join("profiles/all-in-one-ovn.yaml")).expect("it is there");
+    for release in ["2025.1", "2025.2", "2026.1"] {
+        let text = text.replace("release: \"2026.1\"", &format!("release: \"{release}\""));
+        let profile = profile::load("ovn.yaml", &text, &library).unwrap_or_else(|m| panic!("{release}: {m}"));
+        let desired = profile::resolve(&profile, &library, &Inputs::placeholders(&profile))
+            .unwrap_or_else(|m| panic!("{release}: {m}"));
+        let api = text_of(&desired, "neutron-api", "/etc/neutron/neutron.conf");
+        for line in [
+            "service_plugins = ovn-router",
+            "mechanism_drivers = ovn",
+            "tenant_network_types = geneve",
+            "extension_drivers = port_security,dns",
+            "ovn_nb_connection = tcp:127.0.0.1:6641",
+            "ovn_sb_connection = tcp:127.0.0.1:6642",
+            "ovn_metadata_enabled = true",
+        ] {
+            assert!(api.lines().any(|other| other == line), "{release}: no {line} in\n{api}");
+        }
+        assert!(!api.contains("vxlan") && !api.contains("l2population"), "{release}: {api}");
+        // A successor has another port: of two APIs at a time each has its own place among those that share OVN's events.
+        let host = format!("host = local-{}", "19696");
+        assert!(api.lines().any(|line| line == host), "{release}: no {host} in\n{api}");
+        for spec in desired.containers.values().filter(|spec| spec.name().as_str().starts_with("ovn-")) {
+            assert!(spec.privileges.capabilities.is_empty() && !spec.privileges.host_pid, "{}", spec.slot);
+            assert!(!spec.user.starts_with("0:"), "{}", spec.slot);
+        }
+    }
+}
+
+#[test]
+fn ovn_without_its_databases_must_be_a_mistake() {
+    let text = std::fs::read_to_string(fixture::root().join("profiles/all-in-one-ovn.yaml")).expect("it is there");
+    let text = text.replace("[ovn, nova", "[nova").replace("ovn-controller, neutron-ovn-agent", "neutron-agents");
+    let library = fixture::shipped();
+    let found = profile::load("ovn.yaml", &text, &library).map_err(|mistakes| mistakes.to_string()).and_then(
+        |profile| {
+            profile::resolve(&profile, &library, &Inputs::placeholders(&profile))
+                .map_err(|mistakes| mistakes.to_string())
+        },
+    );
+    let mistakes = found.expect_err("where are OVN's databases?");
+    assert!(mistakes.contains("ovn_nb"), "{mistakes}");
+}

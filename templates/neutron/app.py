@@ -1,0 +1,40 @@
+"""Neutron's API with OVN for uWSGI, which loads it once and then forks its workers.
+
+Each worker must have its own connections to OVN's databases and its own place among those that share OVN's events. Neutron makes
+both when the application is loaded; here that waits until there is a worker.
+"""
+
+import os
+import traceback
+
+import uwsgi
+from neutron_lib.callbacks import events, registry, resources
+
+publish = registry.publish
+held = []
+
+
+def hold(resource, event, trigger, payload=None):
+    if (resource, event) == (resources.PROCESS, events.AFTER_INIT):
+        held.append(trigger)
+    else:
+        publish(resource, event, trigger, payload=payload)
+
+
+registry.publish = hold
+from neutron.wsgi.api import application  # noqa: E402, F401
+
+registry.publish = publish
+
+
+def start_worker():
+    try:
+        for trigger in held:
+            publish(resources.PROCESS, events.AFTER_INIT, trigger)
+    except BaseException:
+        # Without OVN it would take requests and fail them: uwsgi starts another.
+        traceback.print_exc()
+        os._exit(1)
+
+
+uwsgi.post_fork_hook = start_worker

@@ -51,7 +51,8 @@ pub(super) fn told(
         return None;
     }
     let (count, options) = (found.len(), if found.len() == 1 { "option" } else { "options" });
-    let mut text = format!("{image} does not know {count} {options} of its config; nothing was stopped or started");
+    let mut text =
+        format!("{image} does not know {count} {options} of its config; nothing was stopped or started");
     for ((at, section, key), (containers, why)) in found.iter().take(SHOWN) {
         let _ = write!(text, "\n  {at}: [{section}] {key}: {why} (for {})", containers.join(", "));
     }

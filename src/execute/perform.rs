@@ -14,8 +14,8 @@ use crate::engine::{
 use crate::journal::GenerationRecord;
 use crate::model::labels::{self, LabelRole, Labels};
 use crate::model::{
-    CheckSpec, ContainerId, ContainerState, Desired, HostName, ObservedContainer, Role, RunId, Slot, SpecHash,
-    TaskPhase,
+    CheckSpec, ContainerId, ContainerState, Desired, HostName, ObservedContainer, Role, RunId, Slot,
+    SpecHash, TaskPhase,
 };
 use crate::plan::{Action, ExitRule, Plan, Step, Target};
 use crate::store::ledger;

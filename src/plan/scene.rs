@@ -6,8 +6,8 @@ use super::options::Options;
 use crate::model::labels::LabelRole;
 use crate::model::spec::MountSource;
 use crate::model::{
-    ContainerSpec, ContainerState, Desired, Generation, HostName, Labels, Observed, ObservedContainer, Role, SetName, Slot,
-    TaskPhase, VolumeName,
+    ContainerSpec, ContainerState, Desired, Generation, HostName, Labels, Observed, ObservedContainer, Role,
+    SetName, Slot, TaskPhase, VolumeName,
 };
 
 /// One container of a slot.

@@ -11,7 +11,9 @@ use super::hazard::HazardKind;
 use super::options::Volumes;
 use super::step::{Action, Mark, Step, StepId, Target, Undo};
 use crate::model::labels::{self, LabelRole};
-use crate::model::{ContainerState, Desired, HostName, Observed, ObservedContainer, Role, SetName, Slot, TaskPhase};
+use crate::model::{
+    ContainerState, Desired, HostName, Observed, ObservedContainer, Role, SetName, Slot, TaskPhase,
+};
 
 /// A rule that a plan breaks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -364,7 +366,8 @@ impl<'a> Check<'a> {
         let waits: Vec<usize> =
             self.steps().filter(|(_, step)| looks(step) && step.action.is_wait()).map(|(i, _)| i).collect();
         let acts = |step: &Step| {
-            matches!(step.action, Action::StartContainer { .. } | Action::StopContainer { .. }) && !looks(step)
+            matches!(step.action, Action::StartContainer { .. } | Action::StopContainer { .. })
+                && !looks(step)
         };
         let hasty: Vec<&Step> = self
             .steps()

@@ -44,9 +44,7 @@ impl Unit {
 pub(super) fn on_deploy(phase: TaskPhase) -> bool {
     match phase {
         TaskPhase::Bootstrap | TaskPhase::Expand => true,
-        TaskPhase::Validate
-        | TaskPhase::Check | TaskPhase::Contract
-        | TaskPhase::OnlineMigrations => false,
+        TaskPhase::Validate | TaskPhase::Check | TaskPhase::Contract | TaskPhase::OnlineMigrations => false,
     }
 }
 

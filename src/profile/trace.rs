@@ -120,10 +120,13 @@ mod tests {
             library.insert(path, text, path);
         }
         let find = |section: &str, key: &str| {
-            let mut walk = Walk { library: &library, key, section: None, found: Vec::new(), open: Vec::new() };
+            let mut walk =
+                Walk { library: &library, key, section: None, found: Vec::new(), open: Vec::new() };
             walk.file("templates/api/api.conf");
             let exact = walk.found.iter().find(|(at, _)| at.as_deref() == Some(section));
-            exact.or_else(|| walk.found.iter().find(|(at, _)| at.is_none())).map(|(_, place)| place.to_string())
+            exact
+                .or_else(|| walk.found.iter().find(|(at, _)| at.is_none()))
+                .map(|(_, place)| place.to_string())
         };
         assert_eq!(find("DEFAULT", "debug").as_deref(), Some("templates/shared/log.conf:2"));
         assert_eq!(find("DEFAULT", "host").as_deref(), Some("templates/api/api.conf:3"));

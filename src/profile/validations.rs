@@ -38,11 +38,7 @@ fn files<'a>(loaded: &'a Loaded, container: &ContainerName) -> Vec<(&'a File, &'
 }
 
 /// Adds the units: one for each service and image, on every host that has such a container, in the set of the first of them.
-pub(super) fn place(
-    profile: &Profile,
-    units: &mut BTreeMap<ContainerName, Unit>,
-    out: &mut Vec<Diagnostic>,
-) {
+pub(super) fn place(profile: &Profile, units: &mut BTreeMap<ContainerName, Unit>, out: &mut Vec<Diagnostic>) {
     for (service, loaded) in profile.services.iter().filter(|(_, l)| !l.service.validate.is_empty()) {
         let mut groups: BTreeMap<ImageName, Vec<(ContainerName, Unit)>> = BTreeMap::new();
         for (name, unit) in units.iter().filter(|(_, unit)| unit.service == *service && !unit.is_task()) {
@@ -92,11 +88,7 @@ fn task_name(service: &ServiceName, image: &ImageName, alone: bool) -> String {
 }
 
 /// Adds the tasks of these units, once the containers that they look at are resolved.
-pub(super) fn resolve(
-    profile: &Profile,
-    inputs: &Inputs,
-    containers: &mut BTreeMap<Slot, ContainerSpec>,
-) {
+pub(super) fn resolve(profile: &Profile, inputs: &Inputs, containers: &mut BTreeMap<Slot, ContainerSpec>) {
     for (name, unit) in profile.layout.units.iter().filter(|(_, unit)| !unit.reads.is_empty()) {
         let Some(loaded) = profile.services.get(&unit.service) else { continue };
         for host in &unit.hosts {
@@ -164,11 +156,7 @@ fn task(
         slot,
         service: unit.service.clone(),
         set: unit.set.clone(),
-        role: Role::Task {
-            phase: TaskPhase::Validate,
-            trigger: TaskTrigger::Spec,
-            deadline: DEADLINE,
-        },
+        role: Role::Task { phase: TaskPhase::Validate, trigger: TaskTrigger::Spec, deadline: DEADLINE },
         image: inputs.images.get(&unit.image).cloned()?,
         init_args: Vec::new(),
         command: vec!["python3".to_owned(), program, "check".to_owned(), manifest],

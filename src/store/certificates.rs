@@ -126,7 +126,8 @@ fn backends_at(
 pub fn list(state: &Path, backends: &Backends) -> Result<Vec<Certificate>, TlsError> {
     let paths = Paths::of(state);
     let own = [(Use::Authority, paths.ca.clone()), (Use::Endpoints, paths.vip.clone())];
-    let backends = backends.keys().map(|service| (Use::Backend(service.clone()), backend_path(&paths, service)));
+    let backends =
+        backends.keys().map(|service| (Use::Backend(service.clone()), backend_path(&paths, service)));
     let mut found = Vec::new();
     for (usage, path) in own.into_iter().chain(backends) {
         let Some(pair) = Pair::read(&path)? else { continue };

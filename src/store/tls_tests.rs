@@ -33,7 +33,13 @@ fn verify(tls: &TlsMaterial, name: &str, now: i64) -> Result<(), rustls::Error> 
 #[test]
 fn the_chain_must_verify_for_every_name_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
-    let tls = ensure_at(dir.path(), &names(&["10.0.0.5", "fd00::5", "cloud.example.org"]), at(NOW), Anew::default()).unwrap();
+    let tls = ensure_at(
+        dir.path(),
+        &names(&["10.0.0.5", "fd00::5", "cloud.example.org"]),
+        at(NOW),
+        Anew::default(),
+    )
+    .unwrap();
     for name in ["10.0.0.5", "fd00::5", "cloud.example.org", "localhost"] {
         verify(&tls, name, NOW).unwrap();
         verify(&tls, name, NOW - BACKDATE + 1).unwrap();
@@ -85,7 +91,8 @@ fn nothing_must_change_before_its_time() {
     let dir = tempfile::tempdir().unwrap();
     let wanted = names(&["127.0.0.1"]);
     let first = ensure_at(dir.path(), &wanted, at(NOW), Anew::default()).unwrap();
-    let later = ensure_at(dir.path(), &wanted, at(NOW + (LEAF_DAYS - RENEW_DAYS - 1) * DAY), Anew::default()).unwrap();
+    let later = ensure_at(dir.path(), &wanted, at(NOW + (LEAF_DAYS - RENEW_DAYS - 1) * DAY), Anew::default())
+        .unwrap();
     assert_eq!((&later.ca_renewed, &later.vip_renewed), (&None, &None));
     assert_eq!(later.vip_cert, first.vip_cert);
     assert_eq!(later.secrets(), first.secrets());

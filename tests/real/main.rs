@@ -5,6 +5,7 @@
 mod api;
 mod commands_build;
 mod commands_cloud;
+mod commands_config;
 mod commands_hosts;
 mod commands_plan;
 mod commands_programs;

@@ -164,6 +164,14 @@ fn of_services() -> Vec<(&'static str, Vec<Edit>)> {
             )],
         ),
         (
+            "service: config to look at that nobody has, and exceptions without form and reason",
+            vec![File(
+                API,
+                "\ncontainers:\n",
+                "\nvalidate:\n  api.cnf: {}\n  api.conf: {except: {debug: \"\", \"[app] x\": why}}\ncontainers:\n",
+            )],
+        ),
+        (
             "service: names of two services collide",
             vec![File("templates/front/service.yaml", "  front:\n    set", "  api:\n    set")],
         ),

@@ -330,3 +330,36 @@ fn ovn_without_its_databases_must_be_a_mistake() {
     let mistakes = found.expect_err("where are OVN's databases?");
     assert!(mistakes.contains("ovn_nb"), "{mistakes}");
 }
+
+/// A file that is left out would be found wrong only when its service does not start any more, or not at all.
+#[test]
+fn every_config_file_of_a_service_with_a_list_of_options_must_be_looked_at() {
+    let library = fixture::shipped();
+    let lists = |image: &str| -> bool {
+        let text = |name: &str| {
+            let file = library.get(&format!("images/{name}/Dockerfile")).expect("a Dockerfile");
+            String::from_utf8_lossy(&file.bytes).into_owned()
+        };
+        let own = text(image);
+        let parent = own.lines().rev().find_map(|line| line.strip_prefix("FROM ")).unwrap_or_default();
+        own.contains("oslo-options list")
+            || library
+                .get(&format!("images/{parent}/Dockerfile"))
+                .is_some_and(|_| text(parent).contains("oslo-options list"))
+    };
+    let mut looked = 0;
+    for service in profile::check_library(&library).expect("the shipped services are right") {
+        for container in service.containers.values().filter(|c| lists(c.image.as_str())) {
+            for file in container.files.iter().filter(|f| f.merge == mastic::profile::container::Merge::Ini) {
+                let name = file.template.as_deref().expect("a template");
+                assert!(
+                    name == "uwsgi.ini" || service.validate.contains_key(name),
+                    "{}: {name} is not under `validate`",
+                    service.service
+                );
+                looked += usize::from(name != "uwsgi.ini");
+            }
+        }
+    }
+    assert!(looked > 10, "{looked} files");
+}

@@ -5,7 +5,7 @@ mod fixture;
 use std::collections::BTreeSet;
 
 use mastic::model::desired::UserHome;
-use mastic::model::{ContainerSpec, Desired, HostName, Secret, Slot};
+use mastic::model::{ContainerSpec, Desired, HostName, Slot};
 use mastic::profile::{self, Inputs, Library, Profile};
 
 fn load(text: &str, library: &Library) -> Profile {
@@ -347,4 +347,56 @@ fn options_of_init_must_be_templates_and_the_hosts_cgroups_a_privilege() {
     // Without it nothing is said, so that no container's hash changes.
     let other = serde_json::to_string(&spec(&desired, "one/api").privileges).expect("JSON");
     assert!(!other.contains("host_cgroups"), "{other}");
+}
+
+/// The small library with looks at the API's config.
+fn looking() -> Library {
+    let mut library = fixture::small();
+    let path = "templates/api/service.yaml";
+    let text = String::from_utf8(library.get(path).expect("it is there").bytes.clone()).expect("text");
+    let rules = "validate:\n  api.conf:\n    like: {mine: theirs}\n    except: {\"[app] *\": read by another library}\n";
+    let text = text.replace("\ncontainers:\n", &format!("\n{rules}containers:\n"));
+    library.insert(path, text, path);
+    library
+}
+
+#[test]
+fn config_must_be_looked_at_by_its_own_image_on_each_host_before_it_is_used() {
+    use mastic::model::{Role, TaskPhase};
+    let library = looking();
+    let profile = load(fixture::PROFILE, &library);
+    let desired = resolve(&profile, &library, &Inputs::placeholders(&profile));
+    for host in ["one", "two"] {
+        let look = spec(&desired, &format!("{host}/api-config"));
+        let api = spec(&desired, &format!("{host}/api"));
+        assert!(matches!(look.role, Role::Task { phase: TaskPhase::Validate, .. }), "{:?}", look.role);
+        assert_eq!((&look.image, look.user, &look.set), (&api.image, api.user, &api.set));
+        // It can read, and nothing else.
+        assert!(!look.host_network && look.mounts.is_empty() && look.after.is_empty());
+        assert_eq!(look.privileges, mastic::model::spec::Privileges::default());
+        let copy =
+            look.files.iter().find(|f| f.path == "/etc/mastic/validate/api/etc/api.conf").expect("the file");
+        let used = api.files.iter().find(|f| f.path == "/etc/api.conf").expect("the file");
+        assert_eq!((copy.digest(), copy.sensitive), (used.digest(), true));
+        let manifest = file(&desired, &format!("{host}/api-config"), "/etc/mastic/validate/files.json");
+        assert!(manifest.contains("\"mine\": \"theirs\"") && manifest.contains("\"[app] *\""), "{manifest}");
+    }
+    // Whoever waits for the service does not wait for it by name: it is before everything.
+    assert!(!desired.containers.values().any(|spec| spec.after.contains(&slot("one/api-config"))));
+}
+
+#[test]
+fn an_option_must_be_traced_to_the_line_that_gives_it() {
+    let mut library = looking();
+    library.insert("overrides/two/api.conf", "[DEFAULT]\nworkers = 9\n", "overrides/two/api.conf");
+    library.insert("overrides/api.conf", "# mine\n\n[DEFAULT]\nworkers = 7\n", "overrides/api.conf");
+    let profile = load(fixture::PROFILE, &library);
+    let place = |host: &str, option: (&str, &str)| {
+        let (host, container) = (host.parse().expect("a host"), "api".parse().expect("a container"));
+        profile.trace(&library, &host, &container, "/etc/api.conf", option).map(|place| place.to_string())
+    };
+    assert_eq!(place("one", ("DEFAULT", "workers")).as_deref(), Some("overrides/api.conf:4"));
+    assert_eq!(place("two", ("DEFAULT", "workers")).as_deref(), Some("overrides/two/api.conf:2"));
+    assert_eq!(place("two", ("DEFAULT", "debug")).as_deref(), Some("templates/api/api.conf:3"));
+    assert_eq!(place("two", ("database", "debug")), None);
 }

@@ -92,8 +92,10 @@ impl Context {
                     + 1;
                 CliError::new(format!("{chosen}:{line}:1: the profile is not UTF-8 text"))
             })?;
-            let beside = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            return Ok((chosen.clone(), text, here.join(beside)));
+            // Joined with nothing, a path ends in a slash.
+            let beside = path.parent().filter(|p| !p.as_os_str().is_empty());
+            let beside = beside.map_or_else(|| here.clone(), |parent| here.join(parent));
+            return Ok((chosen.clone(), text, beside));
         }
         let embedded = library::embedded();
         match embedded.get(&format!("profiles/{chosen}.yaml")) {

@@ -2,6 +2,7 @@
 //!
 //! What fails is undone set by set (`unwind`); what a run did, and how long each part took, is its [`RunReport`].
 
+mod findings;
 mod perform;
 mod report;
 mod run;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Engine, EngineError};
 use crate::model::cloud::Cloud;
 use crate::model::desired::IdentitySpec;
-use crate::model::{HostName, NameError};
+use crate::model::{ContainerName, HostName, NameError};
 use crate::report::Reporter;
 use crate::store::journal_file::JournalError;
 use crate::store::redact::Redactor;
@@ -36,6 +37,18 @@ pub trait Registrar: Send + Sync + Debug {
     async fn furnish(&self, identity: &IdentitySpec, cloud: &Cloud) -> Result<Vec<String>, String>;
 }
 
+/// Knows where a line of a config file was written.
+pub trait Origins: Send + Sync + Debug {
+    /// Returns `file:line` of an option (section, key) of a container's config file.
+    fn place(
+        &self,
+        host: &HostName,
+        container: &ContainerName,
+        path: &str,
+        option: (&str, &str),
+    ) -> Option<String>;
+}
+
 /// What a run works with.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -49,6 +62,8 @@ pub struct Environment {
     pub registrar: Arc<dyn Registrar>,
     /// For what containers say.
     pub redactor: Arc<Redactor>,
+    /// For what containers say about options.
+    pub origins: Arc<dyn Origins>,
     /// Fingerprint of the secrets that are used, for the generation's record.
     pub secrets: Option<String>,
     /// Where the journal goes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use super::{Environment, StepError};
+use super::{Environment, StepError, findings};
 use crate::build::INIT_BINARY;
 use crate::engine::{
     CreateRequest, Engine, EngineError, EngineErrorKind, EngineResult, ExecRequest, LogOptions, archive,
@@ -14,13 +14,16 @@ use crate::engine::{
 use crate::journal::GenerationRecord;
 use crate::model::labels::{self, LabelRole, Labels};
 use crate::model::{
-    CheckSpec, ContainerId, ContainerState, Desired, HostName, ObservedContainer, Role, RunId, Slot, SpecHash,
+    CheckSpec, ContainerId, ContainerState, Desired, HostName, ObservedContainer, Role, RunId, Slot,
+    SpecHash, TaskPhase,
 };
 use crate::plan::{Action, ExitRule, Plan, Step, Target};
 use crate::store::ledger;
 
 /// Lines of a failed container's log that are shown without being asked.
 const TAIL: u64 = 20;
+/// Lines of a look at config files that are read when it fails: it says one for each option.
+const FINDINGS: u64 = 500;
 /// How long an engine may be gone (it restarts, the network breaks) before that is a failure.
 const ABSENCE: Duration = Duration::from_secs(30);
 /// Time between two questions to an engine that is gone: nothing tells when it is back.
@@ -185,7 +188,11 @@ impl<'a> Work<'a> {
             Action::AwaitExit { container, deadline, accept } => {
                 let id = self.id(host, container).await?;
                 note(format!("runs, up to {deadline} s"));
-                self.ended(engine, &id, container.name(), *deadline, *accept).await
+                let ended = self.ended(engine, &id, container.name(), *deadline, *accept).await;
+                match (ended, slot) {
+                    (Err(error), Some(slot)) => Err(self.findings(engine, &id, slot).await.unwrap_or(error)),
+                    (ended, _) => ended,
+                }
             }
             Action::Register { .. }
             | Action::Furnish { .. }
@@ -371,15 +378,33 @@ impl<'a> Work<'a> {
         fail(format!("{name} ended{code}{oom}{error}{tail}"))
     }
 
-    /// Returns the last lines of a container's log, ready to be appended to a message.
-    async fn tail(&self, engine: &dyn Engine, id: &ContainerId) -> String {
-        let options = LogOptions { tail: Some(TAIL), ..LogOptions::default() };
+    /// Returns what a look at config files has found wrong with them, for a container that is such a look and failed by it.
+    async fn findings(&self, engine: &dyn Engine, id: &ContainerId, slot: &Slot) -> Option<StepError> {
+        let spec = self.desired.containers.get(slot)?;
+        if !matches!(spec.role, Role::Task { phase: TaskPhase::Validate, .. }) {
+            return None;
+        }
+        let said = self.log(engine, id, FINDINGS).await;
+        findings::told(&said, &spec.image.reference, |container, path, option| {
+            self.environment.origins.place(&slot.host, container, path, option)
+        })
+        .map(fail)
+    }
+
+    /// Returns the last lines of a container's log.
+    async fn log(&self, engine: &dyn Engine, id: &ContainerId, lines: u64) -> String {
+        let options = LogOptions { tail: Some(lines), ..LogOptions::default() };
         let mut bytes = Vec::new();
         let mut chunks = engine.logs(id, &options);
         while let Some(Ok(chunk)) = chunks.next().await {
             bytes.extend_from_slice(&chunk.bytes);
         }
-        let text = self.environment.redactor.redact_bytes(&bytes);
+        self.environment.redactor.redact_bytes(&bytes)
+    }
+
+    /// Returns the last lines of a container's log, ready to be appended to a message.
+    async fn tail(&self, engine: &dyn Engine, id: &ContainerId) -> String {
+        let text = self.log(engine, id, TAIL).await;
         if text.trim().is_empty() {
             return "; its log is empty".to_owned();
         }

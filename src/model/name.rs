@@ -137,12 +137,14 @@ names! {
 
 /// When a one-shot task runs.
 ///
-/// `Bootstrap` and `Expand` run on deploy; the later ones belong to upgrades.
+/// `Validate`, `Bootstrap` and `Expand` run on deploy; the others belong to upgrades.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskPhase {
+    /// Reads the config that is about to be used, in the image that is about to use it: before anything is stopped or started.
+    Validate,
     /// Once per deployment: initialise a data directory, create accounts, make keys.
     Bootstrap,
     /// Read-only check in the new image before anything changes (`*-status upgrade check`).
@@ -159,6 +161,7 @@ impl TaskPhase {
     /// Returns the word used in labels, plans and service.yaml.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Validate => "validate",
             Self::Bootstrap => "bootstrap",
             Self::Check => "check",
             Self::Expand => "expand",

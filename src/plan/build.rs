@@ -33,7 +33,7 @@ pub(super) struct Work<'a> {
 /// Returns why a task of this phase cannot be undone; none when it is safe to repeat and only adds.
 pub(super) fn irreversible(phase: TaskPhase) -> Option<&'static str> {
     match phase {
-        TaskPhase::Bootstrap | TaskPhase::Check | TaskPhase::Expand => None,
+        TaskPhase::Validate | TaskPhase::Bootstrap | TaskPhase::Check | TaskPhase::Expand => None,
         TaskPhase::Contract => Some("the older release cannot use its database afterwards"),
         TaskPhase::OnlineMigrations => {
             Some("rows are rewritten in a form that the older release may not read")
@@ -162,7 +162,10 @@ impl<'s, 'a> Builder<'s, 'a> {
         self.launch_order(work);
         self.removals(work);
         self.sets(work);
-        for (slot, set, on) in cutover::bind(self.scene, work, |slot, work| self.ready_key(work, slot)) {
+        let ready = |slot: &Slot, work| self.ready_key(work, slot);
+        let mut bound = cutover::bind(self.scene, work, ready);
+        bound.extend(cutover::validate_first(work, ready));
+        for (slot, set, on) in bound {
             for key in self.slot_keys(&set, &slot, &[Act::Stop, Act::Start]) {
                 self.drafts.depend(&key, on.clone());
             }

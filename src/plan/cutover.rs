@@ -11,7 +11,7 @@ use super::document::Change;
 use super::draft::Key;
 use super::scene::Scene;
 use crate::model::spec::Cutover;
-use crate::model::{ContainerName, Role, SetName, Slot};
+use crate::model::{ContainerName, Role, SetName, Slot, TaskPhase};
 
 /// Returns for each slot of a rolling swap the step that it waits for: its predecessor's readiness.
 pub(super) fn bind<'w, 'a>(
@@ -44,6 +44,24 @@ pub(super) fn bind<'w, 'a>(
         }
     }
     bound
+}
+
+/// Nothing starts or stops before all config that is about to be used has been read by the images that will use it. Returns for
+/// each slot the looks that it waits for.
+pub(super) fn validate_first<'w, 'a>(
+    work: &'w BTreeMap<Slot, Work<'a>>,
+    ready: impl Fn(&Slot, &'w BTreeMap<Slot, Work<'a>>) -> Option<Key>,
+) -> Vec<(Slot, SetName, Key)> {
+    let looks = |item: &Work<'_>| {
+        let role = item.spec.as_ref().map(|(spec, _)| &spec.role);
+        matches!(role, Some(Role::Task { phase: TaskPhase::Validate, .. }))
+    };
+    let first: Vec<Key> =
+        work.iter().filter(|(_, item)| looks(item)).filter_map(|(slot, _)| ready(slot, work)).collect();
+    work.iter()
+        .filter(|(_, item)| !looks(item))
+        .flat_map(|(slot, item)| first.iter().map(|look| (slot.clone(), item.set.clone(), look.clone())))
+        .collect()
 }
 
 /// Returns whether `from` is among what `to` waits for, in which case the launch order already says who is first.

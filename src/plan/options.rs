@@ -46,7 +46,7 @@ impl Default for Options {
         Self {
             selection: Selection::default(),
             accept: Accept::default(),
-            phases: [TaskPhase::Bootstrap, TaskPhase::Expand].into(),
+            phases: [TaskPhase::Validate, TaskPhase::Bootstrap, TaskPhase::Expand].into(),
         }
     }
 }

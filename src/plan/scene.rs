@@ -6,8 +6,8 @@ use super::options::Options;
 use crate::model::labels::LabelRole;
 use crate::model::spec::MountSource;
 use crate::model::{
-    ContainerState, Desired, Generation, HostName, Labels, Observed, ObservedContainer, Role, SetName, Slot,
-    VolumeName,
+    ContainerSpec, ContainerState, Desired, Generation, HostName, Labels, Observed, ObservedContainer, Role,
+    SetName, Slot, TaskPhase, VolumeName,
 };
 
 /// One container of a slot.
@@ -139,7 +139,14 @@ impl<'a> Scene<'a> {
     /// Returns whether a slot belongs to this plan: selected, and no task of another phase.
     pub(super) fn takes(&self, slot: &Slot) -> bool {
         self.desired.containers.get(slot).is_some_and(|spec| {
-            self.options.selection.has(&spec.set, &spec.service) && self.has_phase(&spec.role)
+            let selected = |spec: &ContainerSpec| self.options.selection.has(&spec.set, &spec.service);
+            // A look at config goes with the containers whose config it is, in whatever set they are.
+            let looks = matches!(spec.role, Role::Task { phase: TaskPhase::Validate, .. });
+            let of_these = |other: &ContainerSpec| {
+                (&other.service, &other.image.id) == (&spec.service, &spec.image.id) && selected(other)
+            };
+            self.has_phase(&spec.role)
+                && (selected(spec) || (looks && self.desired.containers.values().any(of_these)))
         })
     }
 

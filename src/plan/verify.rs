@@ -11,7 +11,9 @@ use super::hazard::HazardKind;
 use super::options::Volumes;
 use super::step::{Action, Mark, Step, StepId, Target, Undo};
 use crate::model::labels::{self, LabelRole};
-use crate::model::{ContainerState, Desired, HostName, Observed, ObservedContainer, Role, SetName, Slot};
+use crate::model::{
+    ContainerState, Desired, HostName, Observed, ObservedContainer, Role, SetName, Slot, TaskPhase,
+};
 
 /// A rule that a plan breaks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +45,7 @@ pub fn verify(plan: &Plan, desired: &Desired, observed: &Observed) -> Result<(),
         check.working_containers();
         check.one_active_container_a_slot();
         check.launch_order();
+        check.validated();
         check.removals();
         check.volumes();
         check.irreversible();
@@ -348,6 +351,31 @@ impl<'a> Check<'a> {
                     self.violation(Some(step), "after", format!("{slot} does not wait for {after}"));
                 }
             }
+        }
+    }
+
+    /// Nothing starts or stops before every look at config has ended well.
+    fn validated(&mut self) {
+        if self.plan.purpose != Purpose::Deploy {
+            return;
+        }
+        let looks = |step: &Step| {
+            let spec = step.slot.as_ref().and_then(|slot| self.desired.containers.get(slot));
+            matches!(spec.map(|s| &s.role), Some(Role::Task { phase: TaskPhase::Validate, .. }))
+        };
+        let waits: Vec<usize> =
+            self.steps().filter(|(_, step)| looks(step) && step.action.is_wait()).map(|(i, _)| i).collect();
+        let acts = |step: &Step| {
+            matches!(step.action, Action::StartContainer { .. } | Action::StopContainer { .. })
+                && !looks(step)
+        };
+        let hasty: Vec<&Step> = self
+            .steps()
+            .filter(|(index, step)| acts(step) && waits.iter().any(|wait| !self.is_before(*wait, *index)))
+            .map(|(_, step)| step)
+            .collect();
+        for step in hasty {
+            self.violation(Some(step), "validated", "acts before all config was looked at");
         }
     }
 

@@ -204,14 +204,14 @@ impl std::fmt::Display for Ini {
 }
 
 /// Returns key and value of an option's first line.
-fn split(line: &str) -> (&str, &str) {
+pub(super) fn split(line: &str) -> (&str, &str) {
     match line.find(['=', ':']) {
         Some(at) => (line[..at].trim(), line[at + 1..].trim()),
         None => (line.trim(), ""),
     }
 }
 
-fn fold(key: &str) -> String {
+pub(super) fn fold(key: &str) -> String {
     key.replace('-', "_")
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::container::{Container, Placement, Task};
 use super::diagnostic::Diagnostic;
-use super::{Profile, context};
+use super::{Profile, context, validations};
 use crate::model::{ContainerName, HostName, ImageName, ServiceName, SetName, TaskPhase};
 use crate::template::{self, CONDITION_PREFIX, Functions};
 
@@ -29,6 +29,8 @@ pub(super) struct Unit {
     pub(super) phase: Option<TaskPhase>,
     /// What comes first, in units.
     pub(super) after: BTreeSet<ContainerName>,
+    /// The containers whose config it reads, for a unit that no service.yaml has: see `validations`.
+    pub(super) reads: BTreeSet<ContainerName>,
 }
 
 impl Unit {
@@ -37,11 +39,12 @@ impl Unit {
     }
 }
 
-/// Phases whose tasks run on deploy, before the containers of their service.
+/// Phases whose tasks run on deploy, before the containers of their service. (`Validate` does, too, but before everything: that
+/// is not a matter of who needs whom.)
 pub(super) fn on_deploy(phase: TaskPhase) -> bool {
     match phase {
         TaskPhase::Bootstrap | TaskPhase::Expand => true,
-        TaskPhase::Check | TaskPhase::Contract | TaskPhase::OnlineMigrations => false,
+        TaskPhase::Validate | TaskPhase::Check | TaskPhase::Contract | TaskPhase::OnlineMigrations => false,
     }
 }
 
@@ -86,6 +89,7 @@ pub(super) fn layout(profile: &Profile, out: &mut Vec<Diagnostic>) -> Layout {
         }
     }
     cycles(profile, &units, out);
+    validations::place(profile, &mut units, out);
     let sets = launch_order(&sets, &units);
     Layout { sets, units }
 }
@@ -138,6 +142,7 @@ fn place(
             hosts: chosen,
             phase,
             after: BTreeSet::new(),
+            reads: BTreeSet::new(),
         },
     );
 }
@@ -231,7 +236,7 @@ fn after(
         Some(TaskPhase::Contract | TaskPhase::OnlineMigrations) => {
             after.extend(service.containers.keys().cloned());
         }
-        Some(TaskPhase::Bootstrap | TaskPhase::Expand | TaskPhase::Check) => {}
+        Some(TaskPhase::Validate | TaskPhase::Bootstrap | TaskPhase::Expand | TaskPhase::Check) => {}
     }
     after.retain(|other| units.contains_key(other));
     after

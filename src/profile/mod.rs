@@ -29,7 +29,9 @@ pub mod service;
 pub mod source;
 mod specs;
 mod templates;
+mod trace;
 mod tree;
+mod validations;
 mod variables;
 pub mod yaml;
 
@@ -49,6 +51,7 @@ pub use library::{Library, LibraryFile};
 pub use load::{Sources, check_library, load, sources};
 pub use resolve::resolve;
 pub use service::Service;
+pub use trace::Place;
 
 use layout::Layout;
 use tree::Doc;

@@ -10,7 +10,7 @@ use super::files::Room;
 use super::layout;
 use super::library::{Library, OVERRIDES, TEMPLATES};
 use super::service::Sees;
-use super::{Inputs, Profile, specs};
+use super::{Inputs, Profile, specs, validations};
 use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser, UserHome};
 use crate::model::spec::{MountSource, hex};
 use crate::model::{
@@ -34,7 +34,7 @@ pub(super) fn resolve_into(
 ) -> Option<Desired> {
     let shared = Shared::new(profile);
     let mut containers: BTreeMap<Slot, ContainerSpec> = BTreeMap::new();
-    for (name, unit) in &profile.layout.units {
+    for (name, unit) in profile.layout.units.iter().filter(|(_, unit)| unit.reads.is_empty()) {
         let Some(loaded) = profile.services.get(&unit.service) else { continue };
         for host in &unit.hosts {
             let values = shared.values(profile, name, unit, host, inputs);
@@ -51,6 +51,7 @@ pub(super) fn resolve_into(
             }
         }
     }
+    validations::resolve(profile, inputs, &mut containers);
     let volumes = containers
         .values()
         .flat_map(|spec| {

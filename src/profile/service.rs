@@ -52,6 +52,11 @@ pub struct Service {
     /// What must exist in Keystone.
     #[serde(default)]
     pub identity: Identity,
+    /// Config files for oslo.config, by template: before anything is stopped or started, the image that is about to read one must
+    /// know every option in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-keys" = "template"))]
+    pub validate: BTreeMap<String, Validate>,
     /// Long-running containers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("x-keys" = "container name"))]
@@ -167,6 +172,19 @@ pub struct Database {
     pub user: String,
     /// Secret of this service.
     pub password: SecretName,
+}
+
+/// What a look at a config file must know besides the options that the image lists.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Validate {
+    /// Sections with names of the deployment's own, each with the section whose options it takes, e.g. `nfs: backend_defaults`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub like: BTreeMap<String, String>,
+    /// Options that the program reads and does not list, as `[section] option`, each with its reason. `[section] *` is all of a
+    /// section.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub except: BTreeMap<String, String>,
 }
 
 /// One front port of the proxy. Its number is the variable `NAME_proxy_port`.

@@ -2,6 +2,7 @@
 //!
 //! Everything here is written atomically and readable by its owner only.
 
+pub mod certificates;
 pub mod files;
 pub mod import;
 pub mod inert;

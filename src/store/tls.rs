@@ -27,13 +27,16 @@ pub const CA_FILE: &str = "ca.crt";
 /// The authority's certificate and key in one, in [`DIR`].
 pub const AUTHORITY_FILE: &str = "ca.pem";
 
-const DAY: i64 = 24 * 60 * 60;
+/// Whom the endpoints' certificate is of.
+const VIP: &str = "Mastic public endpoints";
+
+pub(super) const DAY: i64 = 24 * 60 * 60;
 /// Ten years.
 const CA_DAYS: i64 = 3650;
 /// The longest that clients of the big platforms accept.
 const LEAF_DAYS: i64 = 825;
 /// What ends within this is renewed.
-const RENEW_DAYS: i64 = 30;
+pub(super) const RENEW_DAYS: i64 = 30;
 /// Valid from a little before now: clocks of hosts differ.
 const BACKDATE: i64 = 60 * 60;
 
@@ -123,7 +126,7 @@ pub fn has_authority(state: &Path) -> bool {
 
 /// Returns the certificates for `names` (addresses and host names; `localhost` is always added), making what is missing.
 pub fn ensure(state: &Path, names: &BTreeSet<String>) -> Result<TlsMaterial, TlsError> {
-    ensure_at(state, names, Timestamp::now())
+    ensure_at(state, names, Timestamp::now(), Anew::default())
 }
 
 /// Returns what [`ensure`] would, and writes nothing: what is missing or due is made and forgotten.
@@ -131,11 +134,25 @@ pub fn pretend(state: &Path, names: &BTreeSet<String>) -> Result<TlsMaterial, Tl
     let paths = Paths::of(state);
     let now = Timestamp::now().as_second();
     let ca = Made::ca(Pair::read(&paths.ca)?, now)?;
-    let vip = Made::vip(Pair::read(&paths.vip)?, &ca.pair, &paths, names, now)?;
+    let vip = Made::leaf(Pair::read(&paths.vip)?, &ca.pair, &paths, VIP, &with_localhost(names), now)?;
     Ok(material(paths, ca, vip))
 }
 
-fn ensure_at(state: &Path, names: &BTreeSet<String>, now: Timestamp) -> Result<TlsMaterial, TlsError> {
+/// What is made anew although it is good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Anew {
+    /// The authority, and so everything that it signed.
+    pub(super) authority: bool,
+    /// What it signed.
+    pub(super) leaves: bool,
+}
+
+pub(super) fn ensure_at(
+    state: &Path,
+    names: &BTreeSet<String>,
+    now: Timestamp,
+    anew: Anew,
+) -> Result<TlsMaterial, TlsError> {
     let paths = Paths::of(state);
     files::create_private_dir(&paths.dir)?;
     let _lock = files::lock(&paths.dir.join(".lock"))?;
@@ -143,7 +160,7 @@ fn ensure_at(state: &Path, names: &BTreeSet<String>, now: Timestamp) -> Result<T
         files::sweep(file)?;
     }
     let now = now.as_second();
-    let ca = Made::ca(Pair::read(&paths.ca)?, now)?;
+    let ca = Made::ca(Pair::read(&paths.ca)?.filter(|_| !anew.authority), now)?;
     if ca.why.is_some() {
         ca.pair.write(&paths.ca)?;
     }
@@ -151,7 +168,8 @@ fn ensure_at(state: &Path, names: &BTreeSet<String>, now: Timestamp) -> Result<T
     if files::read_optional(&paths.ca_cert)?.as_deref() != Some(ca.pair.cert.as_bytes()) {
         files::write_atomic(&paths.ca_cert, ca.pair.cert.as_bytes(), files::PUBLIC)?;
     }
-    let vip = Made::vip(Pair::read(&paths.vip)?, &ca.pair, &paths, names, now)?;
+    let there = Pair::read(&paths.vip)?.filter(|_| !anew.leaves);
+    let vip = Made::leaf(there, &ca.pair, &paths, VIP, &with_localhost(names), now)?;
     if vip.why.is_some() {
         vip.pair.write(&paths.vip)?;
     }
@@ -170,31 +188,31 @@ fn material(paths: Paths, ca: Made, vip: Made) -> TlsMaterial {
 }
 
 /// Where things lie.
-struct Paths {
-    dir: PathBuf,
+pub(super) struct Paths {
+    pub(super) dir: PathBuf,
     /// Certificate and key in one.
-    ca: PathBuf,
+    pub(super) ca: PathBuf,
     /// Certificate and key in one.
-    vip: PathBuf,
+    pub(super) vip: PathBuf,
     /// The copy for users.
     ca_cert: PathBuf,
 }
 
 impl Paths {
-    fn of(state: &Path) -> Self {
+    pub(super) fn of(state: &Path) -> Self {
         let dir = state.join(DIR);
         Self { ca: dir.join(AUTHORITY_FILE), vip: dir.join("vip.pem"), ca_cert: dir.join(CA_FILE), dir }
     }
 }
 
 /// What is to be used, and why it is new, if it is.
-struct Made {
-    pair: Pair,
-    why: Option<Renewal>,
+pub(super) struct Made {
+    pub(super) pair: Pair,
+    pub(super) why: Option<Renewal>,
 }
 
 impl Made {
-    fn ca(there: Option<Pair>, now: i64) -> Result<Self, TlsError> {
+    pub(super) fn ca(there: Option<Pair>, now: i64) -> Result<Self, TlsError> {
         let why = there.as_ref().map_or(Some(Renewal::Missing), |ca| ca.expires_soon(now));
         match (there, &why) {
             (Some(pair), None) => Ok(Self { pair, why }),
@@ -202,21 +220,25 @@ impl Made {
         }
     }
 
-    fn vip(
+    /// A certificate that the authority signed, for these names.
+    pub(super) fn leaf(
         there: Option<Pair>,
         ca: &Pair,
         paths: &Paths,
+        subject: &str,
         names: &BTreeSet<String>,
         now: i64,
     ) -> Result<Self, TlsError> {
-        let mut wanted = names.clone();
-        wanted.insert("localhost".to_owned());
-        let why = renewal(there.as_ref(), ca, &wanted, now);
+        let why = renewal(there.as_ref(), ca, names, now);
         match (there, &why) {
             (Some(pair), None) => Ok(Self { pair, why }),
-            (Some(_) | None, _) => Ok(Self { pair: make_leaf(ca, &paths.ca, &wanted, now)?, why }),
+            (Some(_) | None, _) => Ok(Self { pair: make_leaf(ca, &paths.ca, subject, names, now)?, why }),
         }
     }
+}
+
+fn with_localhost(names: &BTreeSet<String>) -> BTreeSet<String> {
+    names.iter().cloned().chain(["localhost".to_owned()]).collect()
 }
 
 /// The rule of renewal.
@@ -234,18 +256,20 @@ fn renewal(vip: Option<&Pair>, ca: &Pair, wanted: &BTreeSet<String>, now: i64) -
 }
 
 /// A certificate, its key, and what the certificate says.
-struct Pair {
-    cert: String,
-    key: Zeroizing<String>,
-    names: BTreeSet<String>,
-    not_after: i64,
+pub(super) struct Pair {
+    pub(super) cert: String,
+    pub(super) key: Zeroizing<String>,
+    pub(super) names: BTreeSet<String>,
+    /// Seconds since the epoch.
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
     /// Key identifiers: this one's, and that of whoever signed it.
     subject_key: Vec<u8>,
     signed_by: Vec<u8>,
 }
 
 impl Pair {
-    fn read(path: &Path) -> Result<Option<Self>, TlsError> {
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, TlsError> {
         let Some(bytes) = files::read_private(path)?.map(Zeroizing::new) else {
             return Ok(None);
         };
@@ -284,11 +308,12 @@ impl Pair {
                 _ => {}
             }
         }
-        let not_after = x509.validity().not_after.timestamp();
-        Ok(Self { cert, key, names, not_after, subject_key, signed_by })
+        let validity = x509.validity();
+        let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        Ok(Self { cert, key, names, not_before, not_after, subject_key, signed_by })
     }
 
-    fn write(&self, path: &Path) -> Result<(), FileError> {
+    pub(super) fn write(&self, path: &Path) -> Result<(), FileError> {
         files::write_atomic(path, bundle(&self.cert, &self.key).as_bytes(), files::PRIVATE)
     }
 
@@ -310,7 +335,7 @@ fn name_text(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-fn bundle(cert: &str, key: &str) -> Zeroizing<String> {
+pub(super) fn bundle(cert: &str, key: &str) -> Zeroizing<String> {
     Zeroizing::new(format!("{}\n{}", cert.trim_end(), key))
 }
 
@@ -333,15 +358,21 @@ fn make_ca(now: i64) -> Result<Pair, TlsError> {
     Pair::new(cert.pem(), Zeroizing::new(key.serialize_pem())).map_err(failed)
 }
 
-fn make_leaf(ca: &Pair, ca_file: &Path, names: &BTreeSet<String>, now: i64) -> Result<Pair, TlsError> {
-    let subject = names.iter().cloned().collect::<Vec<_>>().join(", ");
-    let failed = |reason: String| TlsError::Generate { subject: subject.clone(), reason };
+fn make_leaf(
+    ca: &Pair,
+    ca_file: &Path,
+    subject: &str,
+    names: &BTreeSet<String>,
+    now: i64,
+) -> Result<Pair, TlsError> {
+    let listed = names.iter().cloned().collect::<Vec<_>>().join(", ");
+    let failed = |reason: String| TlsError::Generate { subject: listed.clone(), reason };
     let ca_key = KeyPair::from_pem(&ca.key).map_err(|error| malformed(ca_file, &error.to_string()))?;
     let issuer =
         Issuer::from_ca_cert_pem(&ca.cert, ca_key).map_err(|error| malformed(ca_file, &error.to_string()))?;
     let mut params = CertificateParams::new(names.iter().cloned().collect::<Vec<_>>())
         .map_err(|error| failed(error.to_string()))?;
-    params.distinguished_name.push(DnType::CommonName, "Mastic public endpoints");
+    params.distinguished_name.push(DnType::CommonName, subject);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     // Python 3.13 and later verify strictly: without it they refuse the chain.

@@ -33,7 +33,13 @@ fn verify(tls: &TlsMaterial, name: &str, now: i64) -> Result<(), rustls::Error> 
 #[test]
 fn the_chain_must_verify_for_every_name_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
-    let tls = ensure_at(dir.path(), &names(&["10.0.0.5", "fd00::5", "cloud.example.org"]), at(NOW)).unwrap();
+    let tls = ensure_at(
+        dir.path(),
+        &names(&["10.0.0.5", "fd00::5", "cloud.example.org"]),
+        at(NOW),
+        Anew::default(),
+    )
+    .unwrap();
     for name in ["10.0.0.5", "fd00::5", "cloud.example.org", "localhost"] {
         verify(&tls, name, NOW).unwrap();
         verify(&tls, name, NOW - BACKDATE + 1).unwrap();
@@ -71,7 +77,7 @@ fn to_pretend_must_write_nothing_and_use_what_is_there() {
 #[test]
 fn keys_must_be_private_and_the_authority_readable() {
     let dir = tempfile::tempdir().unwrap();
-    let tls = ensure_at(dir.path(), &names(&["127.0.0.1"]), at(NOW)).unwrap();
+    let tls = ensure_at(dir.path(), &names(&["127.0.0.1"]), at(NOW), Anew::default()).unwrap();
     let mode = |name: &str| {
         std::fs::metadata(dir.path().join(DIR).join(name)).unwrap().permissions().mode() & 0o7777
     };
@@ -84,8 +90,9 @@ fn keys_must_be_private_and_the_authority_readable() {
 fn nothing_must_change_before_its_time() {
     let dir = tempfile::tempdir().unwrap();
     let wanted = names(&["127.0.0.1"]);
-    let first = ensure_at(dir.path(), &wanted, at(NOW)).unwrap();
-    let later = ensure_at(dir.path(), &wanted, at(NOW + (LEAF_DAYS - RENEW_DAYS - 1) * DAY)).unwrap();
+    let first = ensure_at(dir.path(), &wanted, at(NOW), Anew::default()).unwrap();
+    let later = ensure_at(dir.path(), &wanted, at(NOW + (LEAF_DAYS - RENEW_DAYS - 1) * DAY), Anew::default())
+        .unwrap();
     assert_eq!((&later.ca_renewed, &later.vip_renewed), (&None, &None));
     assert_eq!(later.vip_cert, first.vip_cert);
     assert_eq!(later.secrets(), first.secrets());
@@ -95,9 +102,9 @@ fn nothing_must_change_before_its_time() {
 fn a_certificate_near_its_end_must_be_renewed_by_the_same_authority() {
     let dir = tempfile::tempdir().unwrap();
     let wanted = names(&["127.0.0.1"]);
-    let first = ensure_at(dir.path(), &wanted, at(NOW)).unwrap();
+    let first = ensure_at(dir.path(), &wanted, at(NOW), Anew::default()).unwrap();
     let later = NOW + (LEAF_DAYS - RENEW_DAYS + 1) * DAY;
-    let renewed = ensure_at(dir.path(), &wanted, at(later)).unwrap();
+    let renewed = ensure_at(dir.path(), &wanted, at(later), Anew::default()).unwrap();
     assert_eq!(renewed.vip_renewed, Some(Renewal::Expires(NOW + LEAF_DAYS * DAY)));
     assert_eq!(renewed.ca_cert, first.ca_cert);
     verify(&renewed, "127.0.0.1", later + LEAF_DAYS * DAY - 1).unwrap();
@@ -106,8 +113,8 @@ fn a_certificate_near_its_end_must_be_renewed_by_the_same_authority() {
 #[test]
 fn other_names_must_renew_the_certificate() {
     let dir = tempfile::tempdir().unwrap();
-    ensure_at(dir.path(), &names(&["127.0.0.1"]), at(NOW)).unwrap();
-    let renewed = ensure_at(dir.path(), &names(&["10.1.2.3"]), at(NOW)).unwrap();
+    ensure_at(dir.path(), &names(&["127.0.0.1"]), at(NOW), Anew::default()).unwrap();
+    let renewed = ensure_at(dir.path(), &names(&["10.1.2.3"]), at(NOW), Anew::default()).unwrap();
     assert_eq!(renewed.vip_renewed, Some(Renewal::Names(names(&["127.0.0.1", "localhost"]))));
     assert_eq!(renewed.ca_renewed, None);
     verify(&renewed, "10.1.2.3", NOW).unwrap();
@@ -118,12 +125,12 @@ fn an_authority_near_its_end_must_be_replaced_together_with_what_it_signed() {
     let dir = tempfile::tempdir().unwrap();
     let wanted = names(&["127.0.0.1"]);
     // Renewed once in the authority's last years: the certificate must not outlive it.
-    ensure_at(dir.path(), &wanted, at(NOW)).unwrap();
+    ensure_at(dir.path(), &wanted, at(NOW), Anew::default()).unwrap();
     let late = NOW + (CA_DAYS - 40) * DAY;
-    let short = ensure_at(dir.path(), &wanted, at(late)).unwrap();
+    let short = ensure_at(dir.path(), &wanted, at(late), Anew::default()).unwrap();
     verify(&short, "127.0.0.1", late).unwrap();
     let later = NOW + (CA_DAYS - 29) * DAY;
-    let renewed = ensure_at(dir.path(), &wanted, at(later)).unwrap();
+    let renewed = ensure_at(dir.path(), &wanted, at(later), Anew::default()).unwrap();
     assert!(matches!(renewed.ca_renewed, Some(Renewal::Expires(_))));
     assert_eq!(renewed.vip_renewed, Some(Renewal::Authority));
     verify(&renewed, "127.0.0.1", later).unwrap();
@@ -134,20 +141,20 @@ fn an_authority_near_its_end_must_be_replaced_together_with_what_it_signed() {
 fn a_lost_copy_of_the_authority_must_come_back_and_a_broken_bundle_be_refused() {
     let dir = tempfile::tempdir().unwrap();
     let wanted = names(&["127.0.0.1"]);
-    let tls = ensure_at(dir.path(), &wanted, at(NOW)).unwrap();
+    let tls = ensure_at(dir.path(), &wanted, at(NOW), Anew::default()).unwrap();
     std::fs::remove_file(&tls.ca_path).unwrap();
-    ensure_at(dir.path(), &wanted, at(NOW)).unwrap();
+    ensure_at(dir.path(), &wanted, at(NOW), Anew::default()).unwrap();
     assert_eq!(std::fs::read_to_string(&tls.ca_path).unwrap(), tls.ca_cert);
 
     // The key of another certificate: a restore that mixed two backups.
     let other = tempfile::tempdir().unwrap();
-    let alien = ensure_at(other.path(), &wanted, at(NOW)).unwrap();
+    let alien = ensure_at(other.path(), &wanted, at(NOW), Anew::default()).unwrap();
     let vip = dir.path().join(DIR).join("vip.pem");
     files::write_atomic(&vip, bundle(&tls.vip_cert, alien.vip_key.expose()).as_bytes(), files::PRIVATE)
         .unwrap();
-    let error = ensure_at(dir.path(), &wanted, at(NOW)).unwrap_err().to_string();
+    let error = ensure_at(dir.path(), &wanted, at(NOW), Anew::default()).unwrap_err().to_string();
     assert!(error.contains("vip.pem") && error.contains("the key is not the certificate's"), "{error}");
     files::write_atomic(&vip, b"rubbish", 0o644).unwrap();
-    let error = ensure_at(dir.path(), &wanted, at(NOW)).unwrap_err().to_string();
+    let error = ensure_at(dir.path(), &wanted, at(NOW), Anew::default()).unwrap_err().to_string();
     assert!(error.contains("chmod 600"), "{error}");
 }

@@ -108,3 +108,39 @@ async fn going_back_to_a_kept_container_that_fails_must_leave_only_the_newer_one
     let api = "api".parse().unwrap();
     assert_eq!(world.serving(&new).await[&api]["keystone-api"], World::services(&new)[&api]["keystone-api"]);
 }
+
+#[tokio::test]
+async fn config_that_its_image_does_not_know_must_stop_everything_before_anything_stops() {
+    let world = World::new(Counting::Changes);
+    let old = world.cloud("2025.2", "a");
+    world.deployed(&old).await;
+    let serving = world.serving(&old).await;
+    let said =
+        ["note: x", "keystone-api /etc/keystone/keystone.conf [DEFAULT] debgu: there is no such option"];
+    world.engine.behave("aio-keystone-config-2", Behaviour::crashes(1, &said));
+    world.faults.forget_calls();
+    // Of the database another file changes: its set has nothing to do with the mistake, and is not touched either.
+    let new = world.cloud("2026.1", "b");
+    let report = ran(world.go(&Goal::Deploy(Box::new(new.clone()))).await);
+    assert_eq!(report.outcome, Outcome::Undone, "{:?}", report.failures);
+    assert_eq!(
+        report.failures,
+        [
+            "local/keystone-config: await exit aio-keystone-config-2: mastic/keystone:2026.1 does not know 1 option of its \
+          config; nothing was stopped or started\n  overrides/keystone.conf:5: [DEFAULT] debgu: there is no such option (for \
+          keystone-api)"
+        ]
+    );
+    assert_eq!(world.serving(&old).await, serving);
+    let stopped = world.faults.calls().into_iter().find(|c| c.operation == "stop");
+    assert!(stopped.is_none(), "{stopped:?}");
+    let started: Vec<String> =
+        world.faults.calls().into_iter().filter(|c| c.operation == "start").map(|c| c.subject).collect();
+    assert!(
+        started.iter().all(|name| name.ends_with("-1") || name.contains("keystone-config")),
+        "{started:?}"
+    );
+    // With the mistake gone it goes on from there.
+    world.engine.behave("aio-keystone-config-3", Behaviour::exits(std::time::Duration::ZERO, 0));
+    assert_eq!(ran(world.go(&Goal::Deploy(Box::new(new))).await).outcome, Outcome::Done);
+}

@@ -7,11 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mastic::engine::Engine;
 use mastic::engine::sim::{Behaviour, Faults, SimEngine};
-use mastic::execute::{Environment, Outcome, Registrar, RunReport, run};
+use mastic::execute::{Environment, Origins, Outcome, Registrar, RunReport, run};
 use mastic::model::cloud::Cloud;
 use mastic::model::desired::IdentitySpec;
 use mastic::model::spec::TaskTrigger;
-use mastic::model::{ContainerState, Desired, HostName, Observed, SetName, SpecHash};
+use mastic::model::{
+    ContainerName, ContainerState, Desired, HostName, Observed, SetName, SpecHash, TaskPhase,
+};
 use mastic::plan::{Accept, Options, Plan, Volumes, destroy, reconcile, render, verify};
 use mastic::report::Silent;
 use mastic::store::redact::Redactor;
@@ -33,6 +35,16 @@ impl Registrar for Register {
 
     async fn furnish(&self, _: &IdentitySpec, _: &Cloud) -> Result<Vec<String>, String> {
         Ok(Vec::new())
+    }
+}
+
+/// Knows the line of every option of one container.
+#[derive(Debug)]
+struct Lines;
+
+impl Origins for Lines {
+    fn place(&self, _: &HostName, of: &ContainerName, _: &str, option: (&str, &str)) -> Option<String> {
+        (of.as_str() == "keystone-api").then(|| format!("overrides/keystone.conf:{}", option.1.len()))
     }
 }
 
@@ -67,7 +79,7 @@ impl World {
             Counting::Everything => Faults::none(),
         };
         let engine = SimEngine::new("sim://local").with_faults(&faults);
-        for task in ["mariadb-setup", "keystone-db-sync"] {
+        for task in ["mariadb-setup", "keystone-db-sync", "keystone-config"] {
             engine.behave(task, Behaviour::exits(Duration::ZERO, 0));
         }
         // Journals are flushed at every step: in memory where the system has a place for that.
@@ -101,6 +113,7 @@ impl World {
             image(C::task("keystone-db-sync", TaskTrigger::Image).after(&["mariadb-setup"])),
             image(C::service("keystone-api").after(&["mariadb", "keystone-db-sync", "memcached"]))
                 .file("/etc/keystone/keystone.conf", release),
+            image(C::phase("keystone-config", TaskTrigger::Spec, TaskPhase::Validate)),
             image(C::service("keystone-admin").after(&["keystone-db-sync"])),
         ]);
         with_identity(what, &["keystone-api"], "https://cloud:5000/v3")
@@ -152,6 +165,7 @@ impl World {
                 cancel: CancellationToken::new(),
                 registrar: Arc::new(Register),
                 redactor: Arc::new(Redactor::new([])),
+                origins: Arc::new(Lines),
                 secrets: None,
                 state: self.state.path().to_owned(),
                 operator: "me@here".to_owned(),

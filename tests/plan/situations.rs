@@ -1,8 +1,8 @@
 //! What is planned in which situation. Each test is one sentence of the specification.
 
 use insta::assert_snapshot;
-use mastic::model::spec::{Cutover, TaskTrigger};
-use mastic::model::{ContainerState, Desired, Health, Observed, TaskPhase};
+use mastic::model::spec::TaskTrigger;
+use mastic::model::{ContainerState, Desired, Observed, TaskPhase};
 use mastic::plan::{Options, Plan, reconcile, render};
 
 use crate::deployment::{C, Seen, desired, nothing, with_identity};
@@ -131,4 +131,72 @@ fn flavors_and_networks_must_be_made_once_everything_serves_and_only_when_they_c
             .iter()
             .all(|s| matches!(s.action, Action::Furnish { .. } | Action::WriteGeneration { .. }))
     );
+}
+
+/// The steps that a step waits for, directly or not.
+fn before(plan: &Plan, step: mastic::plan::StepId) -> Vec<mastic::plan::StepId> {
+    let mut waits = plan.step(step).expect("a step of the plan").deps.clone();
+    for earlier in plan.steps.iter().rev() {
+        if waits.contains(&earlier.id) {
+            waits.extend(earlier.deps.iter().copied());
+        }
+    }
+    waits
+}
+
+#[test]
+fn nothing_may_start_or_stop_before_all_config_was_looked_at() {
+    use mastic::plan::Action;
+    let look = |name: &str, set: &str| {
+        C::phase(name, TaskTrigger::Spec, TaskPhase::Validate).set(set).file("/etc/x.conf", "debug = true")
+    };
+    let old = keystone();
+    let what = desired([
+        C::service("mariadb").set("database"),
+        C::task("keystone-schema", TaskTrigger::Spec).after(&["mariadb"]),
+        old.clone().env("OS_DEBUG", "1").after(&["mariadb", "keystone-schema"]),
+        look("keystone-config", "api"),
+        look("nova-config", "compute"),
+    ]);
+    let found = nothing(&what).with(&old, 1, ContainerState::Running).with(
+        &C::service("gone").set("other"),
+        1,
+        ContainerState::Running,
+    );
+    for observed in [nothing(&what), found] {
+        let plan = reconcile(&what, &observed, &Options::default());
+        mastic::plan::verify(&plan, &what, &observed).expect("a sound plan");
+        let looks = |slot: &str| slot.ends_with("-config");
+        let of = |step: &mastic::plan::Step| step.slot.as_ref().map(ToString::to_string).unwrap_or_default();
+        let waits: Vec<_> =
+            plan.steps.iter().filter(|s| looks(&of(s)) && s.action.is_wait()).map(|s| s.id).collect();
+        assert_eq!(waits.len(), 2);
+        let acts = plan.steps.iter().filter(|s| {
+            !looks(&of(s)) && matches!(s.action, Action::StartContainer { .. } | Action::StopContainer { .. })
+        });
+        for step in acts {
+            let before = before(&plan, step.id);
+            assert!(waits.iter().all(|wait| before.contains(wait)), "{step:?} does not wait");
+        }
+        // To make containers touches nothing: that need not wait.
+        let made = plan.steps.iter().filter(|s| matches!(s.action, Action::CreateContainer { .. }));
+        assert!(made.into_iter().all(|s| !before(&plan, s.id).iter().any(|b| waits.contains(b))));
+    }
+}
+
+#[test]
+fn a_look_at_config_must_go_with_the_containers_whose_config_it_is() {
+    let look = C::phase("keystone-config", TaskTrigger::Spec, TaskPhase::Validate).set("api");
+    let mut elsewhere = C::service("keystone-worker").set("control");
+    elsewhere.0.service = look.0.service.clone();
+    elsewhere.0.image = look.0.image.clone();
+    let what = desired([look, elsewhere, C::service("mariadb").set("database")]);
+    let changed = |set: &str| -> Vec<String> {
+        let mut options = Options::default();
+        options.selection.sets.insert(set.parse().expect("a set"));
+        let plan = reconcile(&what, &nothing(&what), &options);
+        plan.slots.iter().map(|slot| slot.slot.container.to_string()).collect()
+    };
+    assert_eq!(changed("control"), ["keystone-config", "keystone-worker"]);
+    assert_eq!(changed("database"), ["mariadb"]);
 }

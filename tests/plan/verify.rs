@@ -57,6 +57,29 @@ fn a_start_that_nobody_waits_for_must_be_found() {
 }
 
 #[test]
+fn a_start_before_all_config_was_looked_at_must_be_found() {
+    use mastic::model::TaskPhase;
+    use mastic::model::spec::TaskTrigger;
+    let look = C::phase("keystone-config", TaskTrigger::Spec, TaskPhase::Validate);
+    let what = desired([look, C::service("keystone-api")]);
+    let found = nothing(&what);
+    let mut plan = reconcile(&what, &found, &Options::default());
+    verify(&plan, &what, &found).unwrap();
+    let upload = plan
+        .steps
+        .iter()
+        .find(|s| s.action.object() == "aio-keystone-api-1" && s.action.verb() == "upload config");
+    let upload = upload.unwrap().id;
+    for step in plan.steps.iter_mut().filter(|s| s.action.object() == "aio-keystone-api-1") {
+        if matches!(step.action, Action::StartContainer { .. }) {
+            step.deps = vec![upload];
+        }
+    }
+    let violations = verify(&plan, &what, &found).unwrap_err();
+    assert!(violations.iter().any(|violation| violation.rule == "validated"), "{violations:?}");
+}
+
+#[test]
 fn a_cycle_must_be_found() {
     let rules = broken_by(|plan| plan.steps[1].deps.push(StepId(3)));
     assert_eq!(rules, ["acyclic"]);

@@ -6,6 +6,7 @@ mod api;
 mod cloud;
 mod commands_build;
 mod commands_cloud;
+mod commands_config;
 mod commands_hosts;
 mod commands_plan;
 mod commands_programs;

@@ -14,8 +14,9 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::session::{Loaded, needs_yes};
 use crate::execute::{self, Outcome, RunReport};
 use crate::journal;
-use crate::model::{DeploymentName, Desired, Observed};
+use crate::model::{ContainerName, DeploymentName, Desired, HostName, Observed};
 use crate::plan::{self, Accept, Plan, Purpose};
+use crate::profile::{Library, Profile};
 use crate::store::journal_file::{self, Unsettled};
 use crate::store::{lock, secrets};
 
@@ -282,12 +283,35 @@ async fn run(
         cancel: cancel.clone(),
         registrar: Arc::new(crate::cloud::Registrar::new(&change.loaded.state)),
         redactor,
+        origins: Arc::new(Sources {
+            profile: change.loaded.profile.clone(),
+            library: change.loaded.library.clone(),
+        }),
         secrets: secrets::read(&change.loaded.state)?.fingerprint(),
         state: change.loaded.state.clone(),
         operator: operator(),
         message: change.message.clone(),
     };
     Ok(execute::run(&environment, plan, desired).await?)
+}
+
+/// Where options were written, as long as a run may ask for it.
+#[derive(Debug)]
+struct Sources {
+    profile: Profile,
+    library: Library,
+}
+
+impl execute::Origins for Sources {
+    fn place(
+        &self,
+        host: &HostName,
+        container: &ContainerName,
+        path: &str,
+        option: (&str, &str),
+    ) -> Option<String> {
+        self.profile.trace(&self.library, host, container, path, option).map(|place| place.to_string())
+    }
 }
 
 /// Returns `user@host` of whoever runs this.

@@ -100,6 +100,7 @@ pub(in crate::profile) fn check(loaded: &Loaded, library: &Library, out: Out<'_>
         }
     }
     needs(loaded, out);
+    validate(loaded, out);
     unreferenced(service, library, &used_templates, out);
     accounts(loaded, out);
     for name in service.users.keys() {
@@ -143,6 +144,38 @@ fn needs(loaded: &Loaded, out: Out<'_>) {
                     }),
                 );
             }
+        }
+    }
+}
+
+/// `validate` names templates that containers use, and gives reasons.
+fn validate(loaded: &Loaded, out: Out<'_>) {
+    let Loaded { service, doc } = loaded;
+    let files = || service.containers.values().flat_map(|c| &c.files).filter_map(|f| f.template.as_deref());
+    for (template, rules) in &service.validate {
+        if !files().any(|name| name == template) {
+            let known: BTreeSet<&str> = files().collect();
+            out.push(
+                doc.wrong_key(
+                    "unknown-template",
+                    &["validate", template],
+                    format!("no container of `{}` has a file of the template `{template}`", service.service),
+                )
+                .near(nearest(template, known.iter().copied()), || {
+                    Some(format!("there are {}", listed(known.iter().copied())))
+                }),
+            );
+        }
+        for (option, why) in &rules.except {
+            let place = ["validate", template, "except", option];
+            let named = option.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+            if named.is_none_or(|(section, key)| section.is_empty() || key.trim().is_empty()) {
+                out.push(
+                    doc.wrong_key("bad-format", &place, format!("`{option}` is not an option"))
+                        .help("for example \"[database] connection\", or \"[app] *\" for all of a section"),
+                );
+            }
+            reason(doc, why, &place, out);
         }
     }
 }

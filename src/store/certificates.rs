@@ -1,0 +1,162 @@
+//! All certificates of a deployment: those of the backends beside the authority's and the endpoints' (`tls`), what ends when, and
+//! making them anew before they end.
+//!
+//! A backend is what HAProxy sends requests to. Each service that has one gets a certificate and a key of its own, for the names of
+//! its containers and the addresses of their hosts: a service that is broken into cannot pass for another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::files;
+use super::tls::{self, Anew, DAY, Made, Pair, Paths, RENEW_DAYS, TlsError, bundle};
+use crate::model::{Secret, ServiceName};
+
+/// The folder of the backends' certificates in [`tls::DIR`].
+const BACKENDS: &str = "backends";
+
+/// The names of each service's backends.
+pub type Backends = BTreeMap<ServiceName, BTreeSet<String>>;
+
+/// Which certificates are made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Renew {
+    /// Those that end soon.
+    Due,
+    /// All, but the authority's.
+    Leaves,
+    /// The authority's too: every client needs its certificate then.
+    Authority,
+}
+
+/// What a certificate is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It signs the others.
+    Authority,
+    /// Clients meet it at HAProxy.
+    Endpoints,
+    /// HAProxy meets it at this service.
+    Backend(ServiceName),
+}
+
+/// One certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// What for.
+    pub usage: Use,
+    /// Its file, with its key.
+    pub path: PathBuf,
+    /// Names and addresses that it is good for.
+    pub names: BTreeSet<String>,
+    /// From.
+    pub not_before: Timestamp,
+    /// Until.
+    pub not_after: Timestamp,
+    /// Certificate and key as containers get them.
+    pub bundle: Secret,
+}
+
+impl Certificate {
+    /// Returns the days that are left; negative once it has ended.
+    pub fn days_left(&self, now: Timestamp) -> i64 {
+        (self.not_after.as_second() - now.as_second()).div_euclid(DAY)
+    }
+
+    /// Returns whether it is renewed by the next change, or by hand.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.days_left(now) < RENEW_DAYS
+    }
+}
+
+fn backend_path(paths: &Paths, service: &ServiceName) -> PathBuf {
+    paths.dir.join(BACKENDS).join(format!("{service}.pem"))
+}
+
+fn subject(service: &ServiceName) -> String {
+    format!("Mastic backend {service}")
+}
+
+/// Returns certificate and key of each service's backends, making what is missing or due. The authority must be there.
+pub fn ensure(state: &Path, wanted: &Backends) -> Result<BTreeMap<ServiceName, Secret>, TlsError> {
+    backends_at(state, wanted, Timestamp::now(), true, false)
+}
+
+/// Returns what [`ensure`] would, and writes nothing.
+pub fn pretend(state: &Path, wanted: &Backends) -> Result<BTreeMap<ServiceName, Secret>, TlsError> {
+    backends_at(state, wanted, Timestamp::now(), false, false)
+}
+
+fn backends_at(
+    state: &Path,
+    wanted: &Backends,
+    now: Timestamp,
+    keep: bool,
+    anew: bool,
+) -> Result<BTreeMap<ServiceName, Secret>, TlsError> {
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (paths, now) = (Paths::of(state), now.as_second());
+    let lock = if keep {
+        files::create_private_dir(&paths.dir.join(BACKENDS))?;
+        Some(files::lock(&paths.dir.join(".lock"))?)
+    } else {
+        None
+    };
+    // One that is only pretended signs nothing that is kept.
+    let ca = Made::ca(Pair::read(&paths.ca)?, now)?;
+    let mut made = BTreeMap::new();
+    for (service, names) in wanted {
+        let path = backend_path(&paths, service);
+        let there = Pair::read(&path)?.filter(|_| !anew);
+        let leaf = Made::leaf(there, &ca.pair, &paths, &subject(service), names, now)?;
+        if keep && leaf.why.is_some() {
+            files::sweep(&path)?;
+            leaf.pair.write(&path)?;
+        }
+        made.insert(service.clone(), Secret::new(bundle(&leaf.pair.cert, &leaf.pair.key).as_str()));
+    }
+    drop(lock);
+    Ok(made)
+}
+
+/// Lists the certificates that are there, of the services that use one.
+pub fn list(state: &Path, backends: &Backends) -> Result<Vec<Certificate>, TlsError> {
+    let paths = Paths::of(state);
+    let own = [(Use::Authority, paths.ca.clone()), (Use::Endpoints, paths.vip.clone())];
+    let backends =
+        backends.keys().map(|service| (Use::Backend(service.clone()), backend_path(&paths, service)));
+    let mut found = Vec::new();
+    for (usage, path) in own.into_iter().chain(backends) {
+        let Some(pair) = Pair::read(&path)? else { continue };
+        let at = |seconds: i64| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+        found.push(Certificate {
+            usage,
+            path,
+            not_before: at(pair.not_before),
+            not_after: at(pair.not_after),
+            bundle: Secret::new(bundle(&pair.cert, &pair.key).as_str()),
+            names: pair.names,
+        });
+    }
+    Ok(found)
+}
+
+/// Makes certificates anew; returns those that are new. Until a deploy has brought them to their containers, those that
+/// are there hold.
+pub fn renew(
+    state: &Path,
+    names: &BTreeSet<String>,
+    backends: &Backends,
+    which: Renew,
+) -> Result<Vec<Certificate>, TlsError> {
+    let before = list(state, backends)?;
+    let now = Timestamp::now();
+    let anew = Anew { authority: which == Renew::Authority, leaves: which >= Renew::Leaves };
+    tls::ensure_at(state, names, now, anew)?;
+    backends_at(state, backends, now, true, anew.leaves)?;
+    let known: BTreeSet<&str> = before.iter().map(|c| c.bundle.expose()).collect();
+    Ok(list(state, backends)?.into_iter().filter(|c| !known.contains(c.bundle.expose())).collect())
+}

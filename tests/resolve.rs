@@ -5,7 +5,7 @@ mod fixture;
 use std::collections::BTreeSet;
 
 use mastic::model::desired::UserHome;
-use mastic::model::{ContainerSpec, Desired, HostName, Secret, Slot};
+use mastic::model::{ContainerSpec, Desired, HostName, Slot};
 use mastic::profile::{self, Inputs, Library, Profile};
 
 fn load(text: &str, library: &Library) -> Profile {

@@ -1,8 +1,8 @@
 //! What is planned in which situation. Each test is one sentence of the specification.
 
 use insta::assert_snapshot;
-use mastic::model::spec::{Cutover, TaskTrigger};
-use mastic::model::{ContainerState, Desired, Health, Observed, TaskPhase};
+use mastic::model::spec::TaskTrigger;
+use mastic::model::{ContainerState, Desired, Observed};
 use mastic::plan::{Options, Plan, reconcile, render};
 
 use crate::deployment::{C, Seen, desired, nothing, with_identity};

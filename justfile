@@ -16,7 +16,7 @@ test-fast:
 
 # Everything, the real engine and a real Keystone included.
 test:
-    cargo test --release --workspace
+    cargo test --workspace
 
 # Schemas and reference pages.
 generate:

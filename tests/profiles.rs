@@ -271,7 +271,8 @@ fn the_profile_with_ovn_must_be_all_in_one_but_for_what_makes_the_networks() {
     assert_eq!(serde_json::to_value(&expected).ok(), serde_json::to_value(&ovn.document).ok());
     let (with_agents, with_ovn) = (names_of(&with_agents), names_of(&with_ovn));
     let only: Vec<_> = with_ovn.difference(&with_agents).copied().collect();
-    let expected = ["neutron-ovn-agent", "neutron-ovn-maintenance", "ovn-controller", "ovn-nb", "ovn-northd", "ovn-sb"];
+    let expected =
+        ["neutron-ovn-agent", "neutron-ovn-maintenance", "ovn-controller", "ovn-nb", "ovn-northd", "ovn-sb"];
     assert_eq!(only, expected);
     let only: Vec<_> = with_agents.difference(&with_ovn).copied().collect();
     let expected = [
@@ -287,7 +288,8 @@ fn the_profile_with_ovn_must_be_all_in_one_but_for_what_makes_the_networks() {
 #[test]
 fn ovn_must_render_for_each_release_and_ask_for_no_privilege_itself() {
     let library = fixture::shipped();
-    let text = std::fs::read_to_string(fixture::root().join("profiles/all-in-one-ovn.yaml")).expect("it is there");
+    let text =
+        std::fs::read_to_string(fixture::root().join("profiles/all-in-one-ovn.yaml")).expect("it is there");
     for release in ["2025.1", "2025.2", "2026.1"] {
         let text = text.replace("release: \"2026.1\"", &format!("release: \"{release}\""));
         let profile = profile::load("ovn.yaml", &text, &library).unwrap_or_else(|m| panic!("{release}: {m}"));
@@ -318,8 +320,10 @@ fn ovn_must_render_for_each_release_and_ask_for_no_privilege_itself() {
 
 #[test]
 fn ovn_without_its_databases_must_be_a_mistake() {
-    let text = std::fs::read_to_string(fixture::root().join("profiles/all-in-one-ovn.yaml")).expect("it is there");
-    let text = text.replace("[ovn, nova", "[nova").replace("ovn-controller, neutron-ovn-agent", "neutron-agents");
+    let text =
+        std::fs::read_to_string(fixture::root().join("profiles/all-in-one-ovn.yaml")).expect("it is there");
+    let text =
+        text.replace("[ovn, nova", "[nova").replace("ovn-controller, neutron-ovn-agent", "neutron-agents");
     let library = fixture::shipped();
     let found = profile::load("ovn.yaml", &text, &library).map_err(|mistakes| mistakes.to_string()).and_then(
         |profile| {

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use super::BootstrapError;
-use crate::engine::{self, EngineInfo};
+use crate::engine::{self, EngineErrorKind, EngineInfo};
 
 /// What was found.
 #[derive(Debug)]
@@ -18,9 +19,31 @@ pub(super) enum Answer {
     Engine(Box<EngineInfo>),
 }
 
+/// An engine that ends, or was killed, holds its socket until the last of its threads is gone, and breaks what was asked
+/// meanwhile. Nothing tells when that is.
+const DYING: Duration = Duration::from_secs(2);
+/// Time between two questions to one that broke the connection.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// Asks. Nobody there is known at once; one that listens has until the deadline, for an engine opens its socket before
-/// it has loaded its containers, and answers what has queued up once it has.
+/// it has loaded its containers, and answers what has queued up once it has. One that breaks the connection is asked until
+/// it is gone, or was there for too long to be a dying engine.
 pub(super) async fn answer(socket: &Path, deadline: Duration) -> Result<Answer, BootstrapError> {
+    let began = Instant::now();
+    loop {
+        let left = deadline.saturating_sub(began.elapsed());
+        match once(socket, left).await {
+            Err(BootstrapError::Strange { source, .. })
+                if source.kind == EngineErrorKind::Unreachable && began.elapsed() < DYING.min(deadline) =>
+            {
+                tokio::time::sleep(AGAIN).await;
+            }
+            found => return found,
+        }
+    }
+}
+
+async fn once(socket: &Path, deadline: Duration) -> Result<Answer, BootstrapError> {
     let at = || socket.to_path_buf();
     match UnixStream::connect(socket).await {
         Ok(_) => {}
@@ -61,6 +84,22 @@ mod tests {
         drop(UnixListener::bind(&socket).unwrap());
         assert!(socket.exists());
         assert!(matches!(ask().await, Ok(Answer::Nobody)));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_about_to_end_must_mean_that_nobody_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("engine.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        // Killed: a connection still gets in, and is broken; then the socket is dead.
+        let dying = tokio::spawn(async move {
+            for _ in 0..3 {
+                drop(listener.accept().await.unwrap());
+            }
+        });
+        let found = answer(&socket, Duration::from_secs(5)).await;
+        assert!(matches!(found, Ok(Answer::Nobody)), "{found:?}");
+        dying.await.unwrap();
     }
 
     #[tokio::test]

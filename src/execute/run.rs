@@ -240,9 +240,13 @@ impl Walk<'_, '_> {
         let environment = self.work.environment;
         let reporter = environment.reporter.as_ref();
         let key = step.id.to_string();
-        self.journal
-            .append(JournalEvent::StepBegan { step: step.id, action: step.action.to_string() })
-            .await?;
+        let event = JournalEvent::StepBegan { step: step.id, action: step.action.to_string() };
+        if step.action.is_wait() {
+            // It changes nothing: nothing is lost when nobody can read later that it had begun.
+            self.journal.note(event)?;
+        } else {
+            self.journal.append(event).await?;
+        }
         reporter.on(Event::Started {
             key: key.clone(),
             host: step.host.clone(),
@@ -260,11 +264,14 @@ impl Walk<'_, '_> {
             act.await
         };
         let ended = self.began.elapsed();
-        let event = match &result {
-            Ok(()) => JournalEvent::StepDone { step: step.id },
-            Err(error) => JournalEvent::StepFailed { step: step.id, reason: error.message.clone() },
-        };
-        self.journal.append(event).await?;
+        match &result {
+            // On the disk before the next step's announcement is.
+            Ok(()) => self.journal.note(JournalEvent::StepDone { step: step.id })?,
+            Err(error) => {
+                let reason = error.message.clone();
+                self.journal.append(JournalEvent::StepFailed { step: step.id, reason }).await?;
+            }
+        }
         let outcome = match &result {
             Ok(()) => EventOutcome::Done,
             Err(error) => EventOutcome::Failed(error.message.clone()),

@@ -48,6 +48,8 @@ pub enum JournalError {
     },
 }
 
+const ENDED: &str = "its writer has ended";
+
 type Written = oneshot::Sender<Result<(), String>>;
 
 /// An open journal. Clones write to the same file.
@@ -76,13 +78,27 @@ impl Journal {
 
     /// Writes an event and returns when it is on the disk.
     pub async fn append(&self, event: Event) -> Result<(), JournalError> {
+        self.send(event)?.await.map_err(|_| self.broken(ENDED))?.map_err(|reason| self.broken(&reason))
+    }
+
+    /// Writes an event that announces nothing: the end of a step, or a wait. It is on the disk before any later event is, and
+    /// nobody waits for that. Lost with the machine's power, it leaves a step in doubt that was done.
+    pub fn note(&self, event: Event) -> Result<(), JournalError> {
+        // Without its receiver the line asks for no flush of its own.
+        self.send(event).map(drop)
+    }
+
+    fn send(&self, event: Event) -> Result<oneshot::Receiver<Result<(), String>>, JournalError> {
         let entry = Entry { at: jiff::Timestamp::now().to_string(), event };
-        let broken = |reason: String| JournalError::Write { path: self.path.clone(), reason };
-        let mut line = serde_json::to_vec(&entry).map_err(|e| broken(e.to_string()))?;
+        let mut line = serde_json::to_vec(&entry).map_err(|e| self.broken(&e.to_string()))?;
         line.push(b'\n');
         let (written, result) = oneshot::channel();
-        self.lines.send((line, written)).map_err(|_| broken("its writer has ended".to_owned()))?;
-        result.await.map_err(|_| broken("its writer has ended".to_owned()))?.map_err(broken)
+        self.lines.send((line, written)).map_err(|_| self.broken(ENDED))?;
+        Ok(result)
+    }
+
+    fn broken(&self, reason: &str) -> JournalError {
+        JournalError::Write { path: self.path.clone(), reason: reason.to_owned() }
     }
 }
 
@@ -154,7 +170,7 @@ impl Unsettled {
     }
 }
 
-/// Writes what has gathered, flushes once, tells everybody.
+/// Writes what has gathered, flushes once if anybody waits for it, tells everybody.
 fn write(mut file: fs_err::File, mut received: mpsc::UnboundedReceiver<(Vec<u8>, Written)>) {
     while let Some((line, written)) = received.blocking_recv() {
         let mut bytes = line;
@@ -163,7 +179,9 @@ fn write(mut file: fs_err::File, mut received: mpsc::UnboundedReceiver<(Vec<u8>,
             bytes.extend(line);
             waiting.push(written);
         }
-        let result = file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(|e| e.to_string());
+        let flush = waiting.iter().any(|written| !written.is_closed());
+        let result = file.write_all(&bytes).and_then(|()| if flush { file.sync_data() } else { Ok(()) });
+        let result = result.map_err(|e| e.to_string());
         for written in waiting {
             // Nobody waits any more when this fails.
             let _ = written.send(result.clone());
@@ -249,8 +267,10 @@ mod tests {
         for step in 1..=20 {
             let action = format!("create {step}");
             journal.append(Event::StepBegan { step: StepId(step), action }).await.expect("it can be written");
-            journal.append(Event::StepDone { step: StepId(step) }).await.expect("it can be written");
+            journal.note(Event::StepDone { step: StepId(step) }).expect("it can be written");
         }
+        // What is only noted is there when a later event is.
+        journal.append(Event::RunEnded { outcome: "done".to_owned() }).await.expect("it can be written");
         let text = std::fs::read(dir.path().join("runs/r1.jsonl")).expect("it is there");
         let found = replay(&text);
         assert!(found.damaged.is_empty() && found.in_doubt().is_empty());

@@ -99,6 +99,7 @@ both {
         a_tag_must_move_and_be_removed_alone,
         an_image_in_use_must_not_be_removed,
         a_pull_from_nowhere_must_fail,
+        a_push_to_nowhere_must_fail,
         the_engine_must_say_what_it_is;
     builds:
         a_build_must_end_with_an_image_that_has_its_labels,

@@ -15,6 +15,7 @@ mod commands_registry;
 mod engine;
 mod faults;
 mod harness;
+mod releases;
 mod story;
 mod toy_service;
 mod toys;

@@ -46,10 +46,9 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
             let what = labels.container.to_string();
             let record: Option<SpecRecord> = serde_json::from_str(&labels.spec).ok();
             let check = record.and_then(|record| record.check);
-            let (ok, detail) = patiently(args.wait, async |left| {
-                one(&engine, &container.id, check.as_ref(), left).await
-            })
-            .await;
+            let (ok, detail) =
+                patiently(args.wait, async |left| one(&engine, &container.id, check.as_ref(), left).await)
+                    .await;
             let detail = redactor.redact(&detail).into_owned();
             Row { what, ok, detail, seconds: began.elapsed().as_secs_f64() }
         });

@@ -31,7 +31,10 @@ fn a_server_must_outlive_every_container_of_its_cloud_and_the_engine() {
         .map(String::as_str)
         .filter(|name| !AGENTS.contains(name) && !SWITCH.contains(name))
         .collect();
-    assert!(others.len() >= 15 && services.len() == others.len() + AGENTS.len() + SWITCH.len(), "{services:?}");
+    assert!(
+        others.len() >= 15 && services.len() == others.len() + AGENTS.len() + SWITCH.len(),
+        "{services:?}"
+    );
 
     for agent in AGENTS {
         let seen = restarted(cloud, &pings, &server, &[agent]);
@@ -85,7 +88,8 @@ fn services(cloud: &Cloud) -> BTreeSet<String> {
 fn restarted(cloud: &Cloud, pings: &Pings, server: &Server, names: &[&str]) -> Seen {
     let seen = pings.during(|| {
         let containers: Vec<String> = names.iter().map(|name| cloud.container(name)).collect();
-        let arguments: Vec<&str> = ["restart", "--time", "60"].into_iter().chain(containers.iter().map(String::as_str)).collect();
+        let arguments: Vec<&str> =
+            ["restart", "--time", "60"].into_iter().chain(containers.iter().map(String::as_str)).collect();
         cloud.docker(&arguments);
         cloud.mastic(&["check", "--wait", "180"]).ok();
     });
@@ -98,7 +102,8 @@ fn restarted(cloud: &Cloud, pings: &Pings, server: &Server, names: &[&str]) -> S
 fn replaced(cloud: &Cloud, pings: &Pings, server: &Server, names: &[&str]) -> Seen {
     let seen = pings.during(|| {
         let containers: Vec<String> = names.iter().map(|name| cloud.container(name)).collect();
-        let arguments: Vec<&str> = ["rm", "--force"].into_iter().chain(containers.iter().map(String::as_str)).collect();
+        let arguments: Vec<&str> =
+            ["rm", "--force"].into_iter().chain(containers.iter().map(String::as_str)).collect();
         cloud.docker(&arguments);
         cloud.mastic(&["deploy", "--yes"]).ok();
     });

@@ -47,9 +47,7 @@ impl Pings {
                     let (into, when) = (into.clone(), Instant::now());
                     scope.spawn(move || {
                         let answer = mastic::verify::ping_now(address, PATIENCE).expect("a ping can be sent");
-                        into.lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((when, answer.is_some()));
+                        into.lock().unwrap_or_else(PoisonError::into_inner).push((when, answer.is_some()));
                     });
                     next += PAUSE;
                     std::thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -65,7 +63,13 @@ impl Pings {
     #[track_caller]
     pub fn until_answered(&self) {
         let began = Instant::now();
-        let answered = || self.sent.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(when, ok)| *when >= began && *ok);
+        let answered = || {
+            self.sent
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .any(|(when, ok)| *when >= began && *ok)
+        };
         while !answered() {
             assert!(began.elapsed() < Duration::from_secs(120), "no ping is answered any more");
             std::thread::sleep(PAUSE);

@@ -43,6 +43,15 @@ impl Dice {
     }
 }
 
+/// How often a deploy is killed: 30 times, or `MASTIC_TEST_KILLS`, for whoever has less time. The other tests that kill runs
+/// do so in proportion. It is said, since a number that is smaller shows less.
+pub fn kills() -> u32 {
+    let asked = std::env::var("MASTIC_TEST_KILLS").ok();
+    let kills = asked.map_or(30, |text| text.parse().expect("MASTIC_TEST_KILLS is a number"));
+    say(&format!("a deploy is killed {kills} times (MASTIC_TEST_KILLS)"));
+    kills
+}
+
 /// Tells whoever watches the tests; not captured, since the figures are results.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");

@@ -19,6 +19,8 @@ pub struct Facts {
     pub external: bool,
     /// URL of the dashboard.
     pub dashboard: Option<String>,
+    /// Whether the first engine is on this machine.
+    pub local: bool,
 }
 
 /// The proxy entry of the dashboard.
@@ -34,6 +36,12 @@ impl Facts {
             region: desired.identity.region.clone(),
             external: desired.cloud.networks.values().any(|network| network.external),
             dashboard: profile.public_url(DASHBOARD),
+            local: profile
+                .document
+                .hosts
+                .values()
+                .next()
+                .is_some_and(|host| host.engine.starts_with("unix:")),
         }
     }
 
@@ -44,6 +52,7 @@ impl Facts {
             Need::Container(name) => self.containers.contains(name),
             Need::External => self.external,
             Need::Dashboard => self.dashboard.is_some(),
+            Need::Local => self.local,
         }
     }
 }

@@ -15,6 +15,7 @@ mod scene;
 mod steps;
 pub mod tempest;
 mod walk;
+mod webdriver;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub struct Options {
     pub choice: Choice,
     /// What servers boot from; needed when [`choose`] names [`StepId::Server`].
     pub guest: Option<Guest>,
+    /// Where a browser runs; needed when [`choose`] names [`StepId::Browser`].
+    pub browser: Option<tempest::Place>,
     /// Leave everything where it is at the end, for a look. The next run removes it.
     pub keep: bool,
 }
@@ -73,7 +76,9 @@ pub async fn run(
     let login = Login::administrator(&options.access, &options.facts.region);
     let admin = Session::open(&options.state, &login).await?;
     let purge = purge::Purge { admin: &admin, login: &login, reporter: reporter.as_ref() };
-    sweep(&purge, |name| names::is_leftover(name, &options.machine, seconds), reporter.as_ref()).await?;
+    let is_leftover = |name: &str| names::is_leftover(name, &options.machine, seconds);
+    sweep_browsers(options, is_leftover, reporter.as_ref()).await;
+    sweep(&purge, is_leftover, reporter.as_ref()).await?;
 
     let name = names::run_name(&options.machine, seconds);
     reporter.on(Event::Phase {
@@ -84,6 +89,8 @@ pub async fn run(
     let scene = Scene::new(options, admin_of_scene, name.clone(), password(), reporter.clone());
     let reports = walk::walk(&steps, &scene, reporter.as_ref(), cancel).await;
 
+    // A step that was cut off could not remove its container.
+    sweep_browsers(options, |container| container == name, reporter.as_ref()).await;
     let (cleanup, cleanup_took) = if options.keep {
         (Ok(format!("kept: project and user {name}")), Duration::ZERO)
     } else {
@@ -99,6 +106,14 @@ pub async fn run(
         cleanup_took,
         took: began.elapsed(),
     })
+}
+
+/// Removes the containers of browsers.
+async fn sweep_browsers(options: &Options, is_ours: impl Fn(&str) -> bool, reporter: &dyn Reporter) {
+    let Some(place) = &options.browser else { return };
+    if let Err(error) = place.sweep(is_ours).await {
+        reporter.on(Event::Warning { message: format!("a browser's container may be left: {error}") });
+    }
 }
 
 /// Deletes what dead runs left, and says so.

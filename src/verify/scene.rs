@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use super::acts;
 use super::facts::Facts;
 use super::steps::StepId;
+use super::tempest::Place;
 use super::walk::{ActResult, Actor, Failure};
 use crate::cloud::{Login, ProjectRef, Session};
 use crate::model::Secret;
@@ -49,6 +50,8 @@ pub struct Scene {
     pub(super) password: Secret,
     pub(super) admin: Session,
     pub(super) guest: Option<Guest>,
+    /// Where a browser runs.
+    pub(super) browser: Option<Place>,
     pub(super) reporter: Arc<dyn Reporter>,
     pub(super) made: Made,
     seen: Mutex<BTreeMap<StepId, String>>,
@@ -104,6 +107,7 @@ impl Scene {
             password,
             admin,
             guest: options.guest.clone(),
+            browser: options.browser.clone(),
             reporter,
             made: Made::default(),
             seen: Mutex::new(BTreeMap::new()),
@@ -190,6 +194,7 @@ impl Actor for Scene {
             StepId::Backup => Box::pin(acts::volume::backup(self)),
             StepId::Stack => Box::pin(acts::stack::stack(self)),
             StepId::Object => Box::pin(acts::object::object(self)),
+            StepId::Browser => Box::pin(acts::browser::browser(self)),
             StepId::Dashboard => Box::pin(acts::dashboard::dashboard(self)),
         }
     }

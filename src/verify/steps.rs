@@ -16,6 +16,8 @@ pub enum Need {
     External,
     /// A dashboard behind the proxy.
     Dashboard,
+    /// An engine on this machine, where a browser can run.
+    Local,
 }
 
 const IMAGE: Need = Need::Service(&["image"]);
@@ -27,6 +29,7 @@ const BACKUP: Need = Need::Container("cinder-backup");
 const STACK: Need = Need::Service(&["orchestration"]);
 const OBJECT: Need = Need::Service(&["object-store"]);
 const DASHBOARD: Need = Need::Dashboard;
+const LOCAL: Need = Need::Local;
 const EXTERNAL: Need = Need::External;
 
 macro_rules! steps {
@@ -93,6 +96,7 @@ steps! {
     Stack "stack" "a stack is made, changed and deleted" [STACK] after [Token] within 240;
     Object "object" "an object is stored and read back" [OBJECT] after [Token] within 60;
     Dashboard "dashboard" "a login in the dashboard" [DASHBOARD] after [Token] within 180;
+    Browser "browser" "a login in a real browser, with a picture kept" [DASHBOARD, LOCAL] after [Dashboard] within 240;
 }
 
 impl std::fmt::Display for StepId {
@@ -183,6 +187,8 @@ mod tests {
         assert!(!choose(&cloud, &all).contains(&StepId::FloatingIp), "nothing leads out");
         cloud.external = true;
         cloud.dashboard = Some("https://cloud:8443".to_owned());
+        assert!(!choose(&cloud, &all).contains(&StepId::Browser), "no browser can run");
+        cloud.local = true;
         assert_eq!(choose(&cloud, &all), StepId::ALL);
     }
 

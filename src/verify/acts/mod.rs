@@ -1,5 +1,6 @@
 //! How each step is done: requests as the run's own user, and a look at the answers.
 
+pub(super) mod browser;
 pub(super) mod compute;
 pub(super) mod dashboard;
 pub(super) mod identity;

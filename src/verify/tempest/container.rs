@@ -63,7 +63,7 @@ pub(super) struct Job<'a> {
 
 impl Place {
     /// Removes the containers of runs that are dead.
-    pub(super) async fn sweep(&self, is_leftover: impl Fn(&str) -> bool) -> EngineResult<()> {
+    pub(in crate::verify) async fn sweep(&self, is_leftover: impl Fn(&str) -> bool) -> EngineResult<()> {
         for container in self.engine.containers(&self.deployment).await? {
             let role = container.labels.get(labels::ROLE).and_then(|role| LabelRole::parse(role));
             if role == Some(LabelRole::Tool) && is_leftover(&container.name) {

@@ -19,10 +19,13 @@ use crate::cli::session::{Loaded, Make};
 use crate::engine::{CreateRequest, Engine, archive};
 use crate::model::{ImageName, PinnedImage};
 use crate::store::files;
+use crate::verify::tempest::Place;
 use crate::verify::{self, Choice, Facts, Guest, Options, StepId};
 
 /// The image that holds our guest.
 const GUEST: &str = "guest";
+/// The image that holds a browser.
+const BROWSER: &str = "browser";
 /// Held while a run lives: one a deployment and machine, so that all other runs of this machine are known to be dead.
 const LOCK_FILE: &str = "verify.lock";
 
@@ -58,6 +61,11 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
     let lock = lock(&loaded)?;
     let needs_guest = steps.contains(&StepId::Server);
     let guest = guest(context, &loaded, &engines, args, needs_guest).await?;
+    let browser = if steps.contains(&StepId::Browser) {
+        Some(place(context, &loaded, &engines, BROWSER).await?)
+    } else {
+        None
+    };
     let machine = machine();
     let options = Options {
         facts,
@@ -68,6 +76,7 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
         machine,
         choice,
         guest,
+        browser,
         keep: args.keep,
     };
     let cancel = CancellationToken::new();
@@ -165,6 +174,18 @@ async fn our_guest(context: &Context, loaded: &Loaded, engines: &Engines) -> Res
     let found = taken_out(engine, &id).await;
     engine.remove(&id, true).await?;
     found
+}
+
+/// Returns where a container of an image runs that no profile asks for: on the first host.
+async fn place(context: &Context, loaded: &Loaded, engines: &Engines, image: &str) -> Result<Place> {
+    let (host, engine) = engines.iter().next().context("the profile has no host")?;
+    Ok(Place {
+        engine: engine.clone(),
+        host: host.clone(),
+        deployment: loaded.profile.document.deployment.clone(),
+        image: on_demand(context, loaded, engine, image).await?,
+        redactor: context.redactor(loaded)?,
+    })
 }
 
 /// Returns an image that no profile asks for, built where it is not there yet.

@@ -222,7 +222,6 @@ async fn one(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, and each is another thing")]
 async fn make(
     engine: &dyn Engine,
     job: &Job,
@@ -375,7 +374,7 @@ async fn debootstrap(
     let labels =
         [(IMAGE.to_owned(), DEBIAN.to_owned()), (INPUT_HASH.to_owned(), planned.input_hash.clone())].into();
     let imported = engine.import_image(&planned.reference, ReaderStream::new(output).boxed(), &labels).await;
-    let status = tokio::time::timeout(Duration::from_secs(60), child.wait()).await;
+    let status = tokio::time::timeout(Duration::from_mins(1), child.wait()).await;
     let said = said.await.unwrap_or_default();
     match status {
         Ok(Ok(status)) if status.success() => imported.map_err(|e| e.to_string()),

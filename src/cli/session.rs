@@ -182,18 +182,15 @@ impl Context {
         loaded: &Loaded,
         engines: &Engines,
     ) -> Result<BTreeMap<ImageName, Option<PinnedImage>>> {
-        let mut pins = BTreeMap::new();
-        for (name, reference) in loaded.profile.image_requests() {
-            let mut pin = None;
+        let pins = loaded.profile.image_requests().into_iter().map(async |(name, reference)| {
             for engine in engines.values() {
                 if let Some(image) = engine.image(&reference).await? {
-                    pin = Some(PinnedImage { reference: reference.clone(), id: image.id });
-                    break;
+                    return Ok::<_, anyhow::Error>((name, Some(PinnedImage { reference, id: image.id })));
                 }
             }
-            pins.insert(name, pin);
-        }
-        Ok(pins)
+            Ok((name, None))
+        });
+        Ok(futures::future::try_join_all(pins).await?.into_iter().collect())
     }
 
     /// Resolves the profile against what is there.
@@ -354,7 +351,7 @@ fn one_of<N: Ord + Clone + AsRef<str>>(kind: &str, name: &str, known: &BTreeSet<
     if let Some(found) = known.iter().find(|candidate| candidate.as_ref() == name) {
         return Ok((*found).clone());
     }
-    let names: Vec<&str> = known.iter().map(|candidate| candidate.as_ref()).collect();
+    let names: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
     let mut error = CliError::new(format!("there is no {kind} `{name}` in this deployment"));
     if let Some(near) = nearest(name, names.iter().copied()) {
         error = error.help(format!("did you mean `{near}`?"));

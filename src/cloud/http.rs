@@ -17,7 +17,7 @@ use crate::store::tls;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The proxy needs about half a second to see that a backend listens; it offers no event for it.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
 /// What went wrong between us and the cloud. Never holds a secret: bodies of requests are not part of it.
 #[derive(Debug, thiserror::Error)]

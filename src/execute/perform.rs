@@ -106,18 +106,18 @@ impl<'a> Work<'a> {
                 Ok(())
             }
             Action::WriteGeneration { .. } => {
-                let (host, Some(record)) = (self.host(step)?, record) else { return Ok(()) };
+                let (host, Some(record)) = (Self::host(step)?, record) else { return Ok(()) };
                 Ok(ledger::write(self.engine(host)?.as_ref(), &self.plan.deployment, record).await?)
             }
             action => {
-                let host = self.host(step)?;
+                let host = Self::host(step)?;
                 let engine = self.engine(host)?;
                 self.act(engine.as_ref(), host, step.slot.as_ref(), action, note).await
             }
         }
     }
 
-    fn host<'s>(&self, step: &'s Step) -> Result<&'s HostName, StepError> {
+    fn host(step: &Step) -> Result<&HostName, StepError> {
         step.host.as_ref().ok_or_else(|| fail(format!("step {} names no host", step.id)))
     }
 

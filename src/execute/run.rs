@@ -129,7 +129,7 @@ impl Walk<'_, '_> {
         loop {
             if !interrupted {
                 let mut ready: Vec<&Step> =
-                    plan.steps.iter().filter(|step| self.may_begin(step, &progress)).collect();
+                    plan.steps.iter().filter(|step| Self::may_begin(step, &progress)).collect();
                 ready.sort_by_key(|step| std::cmp::Reverse(self.ranks.get(&step.id)));
                 for step in ready {
                     if let Some(host) = engine_called(step) {
@@ -222,7 +222,7 @@ impl Walk<'_, '_> {
     }
 
     /// A step begins when all before it is done, and neither its set nor anything it stands on has failed.
-    fn may_begin(&self, step: &Step, progress: &Progress) -> bool {
+    fn may_begin(step: &Step, progress: &Progress) -> bool {
         !progress.begun.contains(&step.id)
             && !matches!(step.action, Action::WriteGeneration { mark: Mark::End })
             && step.set.as_ref().is_none_or(|set| !progress.failed_sets.contains(set))

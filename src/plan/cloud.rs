@@ -144,7 +144,7 @@ fn network_diff(name: &str, wanted: &Network, seen: &ObservedNetwork, changes: &
     match (subnet, &seen.network.subnet, &seen.subnet) {
         (None, _, _) => {}
         (Some(_), None, _) | (Some(_), _, None) => {
-            changes.push(CloudChange::CreateSubnet { network: network() })
+            changes.push(CloudChange::CreateSubnet { network: network() });
         }
         (Some(wants), Some(is), Some(_)) if wants.cidr != is.cidr => {
             changes.push(refuse("subnet", &is.cidr, &wants.cidr));

@@ -265,7 +265,7 @@ pub(super) fn undesired<'a>(seen: &[Seen<'a>]) -> Decision<'a> {
             match container.labels.role {
                 LabelRole::Task => decision.outlast.push(*container),
                 LabelRole::Service | LabelRole::Lock | LabelRole::Ledger | LabelRole::Tool => {
-                    decision.stop.push(*container)
+                    decision.stop.push(*container);
                 }
             }
         }

@@ -25,7 +25,7 @@ const MESSAGE: &str = "mastic.lock.message";
 pub enum LockError {
     /// Somebody else holds it.
     #[error("{0}")]
-    Held(Claim),
+    Held(Box<Claim>),
     /// The engine did not answer.
     #[error("the lock cannot be taken")]
     Engine(#[source] EngineError),
@@ -199,7 +199,7 @@ pub async fn take(
         };
         let holder = Claim::from_labels(&there.labels);
         if !holder.is_dead() {
-            return Err(LockError::Held(holder));
+            return Err(LockError::Held(Box::new(holder)));
         }
         // By id: if another run was quicker, this removes nothing of its.
         engine.remove(&there.id, true).await.map_err(LockError::Engine)?;

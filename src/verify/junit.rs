@@ -77,7 +77,7 @@ fn escape(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\n' | '\t' => escaped.push(letter),
             control if control.is_control() || matches!(control, '\u{FFFE}' | '\u{FFFF}') => {
-                escaped.push(' ')
+                escaped.push(' ');
             }
             other => escaped.push(other),
         }

@@ -125,7 +125,7 @@ async fn sweep(
     for leftover in purge.leftovers(is_leftover).await? {
         match purge.everything(&leftover).await {
             Ok(what) => {
-                reporter.on(Event::Note { message: format!("a killed run left {leftover}: removed {what}") })
+                reporter.on(Event::Note { message: format!("a killed run left {leftover}: removed {what}") });
             }
             Err(failure) => {
                 let message = format!("a killed run left {leftover}, which resists: {}", failure.0);

@@ -192,7 +192,9 @@ impl Purge<'_> {
         for part in [Ok(first), networks, volumes, images, objects] {
             match part {
                 Ok(part) => {
-                    part.into_iter().for_each(|(what, count)| *removed.entry(what).or_default() += count)
+                    for (what, count) in part {
+                        *removed.entry(what).or_default() += count;
+                    }
                 }
                 Err(Failure(why)) => resists.push(why),
             }

@@ -3,6 +3,8 @@
 //! Whole processes, as a user runs them, on this machine, with its engine. Machines differ and are noisy: the ratios
 //! (deploy to its longest chain, second to first) say more than the seconds.
 
+#![allow(clippy::print_stdout, reason = "its table is what it is for")]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

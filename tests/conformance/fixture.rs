@@ -316,7 +316,7 @@ fn behaviour(context: &ProgramContext<'_>) -> Behaviour {
             "out" | "err" => behaviour.output.push((verb == "err", format!("{rest}\n"))),
             "sleep" => passed += Duration::from_millis(rest.parse().unwrap()),
             "exit" => return Behaviour { exits: Some((passed, rest.parse().unwrap())), ..behaviour },
-            "stubborn" => behaviour.stops = (Duration::from_secs(3600), 0),
+            "stubborn" => behaviour.stops = (Duration::from_hours(1), 0),
             "forever" => {}
             other => panic!("the simulated probe does not know {other}"),
         }
@@ -333,6 +333,10 @@ fn behaviour(context: &ProgramContext<'_>) -> Behaviour {
 }
 
 /// An exec of the probe as the simulated engine plays it.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "an engine asks for it: none would be a program that is not there"
+)]
 fn outcome(context: &ProgramContext<'_>, request: &ExecRequest) -> Option<ExecOutcome> {
     let mut outcome = ExecOutcome { code: 0, stdout: Vec::new(), stderr: Vec::new() };
     for word in request.command.iter().skip(1) {

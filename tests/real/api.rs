@@ -58,7 +58,7 @@ impl Api {
         let body = json!({"auth": {"identity": identity, "scope": scope}});
         let request = client.post(format!("{}/auth/tokens", self.url)).json(&body);
         let answer = request.send().await.expect("Keystone answers");
-        assert_eq!(answer.status().as_u16(), 201, "no token: {:?}", answer);
+        assert_eq!(answer.status().as_u16(), 201, "no token: {answer:?}");
         let token = &answer.headers()["x-subject-token"];
         token.to_str().expect("a token is text").to_owned()
     }

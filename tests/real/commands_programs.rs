@@ -75,7 +75,7 @@ fn logs_must_be_read_followed_and_cut_to_a_range() {
     assert!(cloud.mastic(&["logs", "--until", "1h"]).ok().stdout.is_empty());
     assert!(cloud.mastic(&["logs", "--since", "1h"]).ok().stdout.lines().count() >= all.len());
     let shown = cloud.mastic(&["logs", "talker", "-n", "1", "--timestamps"]).ok().stdout;
-    assert!(shown.starts_with("2") && shown.contains("T") && shown.contains("Z talker "), "{shown}");
+    assert!(shown.starts_with('2') && shown.contains('T') && shown.contains("Z talker "), "{shown}");
 
     cloud.mastic(&["logs", "talkre"]).code(1).says("did you mean `talker`?");
     cloud.mastic(&["logs", "--since", "yesterdayish"]).code(1).says("10m");

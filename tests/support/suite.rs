@@ -38,6 +38,10 @@ fn archive(suite: &str) -> PathBuf {
 }
 
 /// Starts the engine of a suite in a home. Its mounts are seen by itself alone, and go with it.
+#[expect(
+    clippy::zombie_processes,
+    reason = "its home ends it, also when it was left by a test program that was killed"
+)]
 pub fn start(home: &Home, suite: &str, arguments: &[String]) {
     let root = home.path("root");
     std::fs::create_dir(&root).expect("a folder can be made");

@@ -54,7 +54,7 @@ pub fn print_schema(context: &Context, args: &SchemaArgs) -> Exit {
         SchemaKind::Profile => schema::profile(),
         SchemaKind::Service => schema::service(),
     };
-    context.printer.data(&schema::text(&document));
+    context.printer.data(&schema::text(document));
     Exit::Done
 }
 

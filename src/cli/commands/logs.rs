@@ -38,7 +38,7 @@ pub async fn run(context: &Context, args: &LogsArgs) -> Result<Exit> {
         follow: args.follow,
         tail: args.tail,
         // Engines count whole seconds: a little more is asked for, and cut to the moment here.
-        since: range.since.map(|t| t.as_second()),
+        since: range.since.map(jiff::Timestamp::as_second),
         until: range.until.map(|t| t.as_second() + 1),
         timestamps: true,
     };

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::query_parameters::ResizeExecOptions;
-use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::io::AsyncWriteExt as _;
 
@@ -79,7 +78,7 @@ impl DockerEngine {
     ) -> EngineResult<ExecOutcome> {
         let (exec, mut output, mut input) =
             self.begin_exec(id, request, request.stdin.is_some(), false).await?;
-        let stdin = request.stdin.clone().unwrap_or_else(Bytes::new);
+        let stdin = request.stdin.clone().unwrap_or_default();
         let feed = async {
             // A program may end without reading all: that is its right, and its code tells.
             let _ = input.write_all(&stdin).await;

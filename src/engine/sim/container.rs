@@ -16,7 +16,7 @@ const RETRIES: u32 = 3;
 /// First pause before a restart by policy; each doubles.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest pause, and the run time after which the pause is the first one again.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 const GOOD_RUN: Duration = Duration::from_secs(10);
 
 /// Where a mount leads.

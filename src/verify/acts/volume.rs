@@ -49,7 +49,7 @@ async fn why(scene: &Scene, kind: &str, id: &str, reason: &str) -> String {
         user.exchange(reqwest::Method::GET, Api::Volume, &path, &headers, crate::cloud::Body::None).await;
     if let Ok(document) = messages.and_then(|reply| reply.json()) {
         for message in document["messages"].as_array().into_iter().flatten() {
-            said.push_str(&format!("\n{kind}: {}", text(message, "user_message")));
+            said = format!("{said}\n{kind}: {}", text(message, "user_message"));
         }
     }
     said

@@ -86,7 +86,7 @@ pub async fn run(
     let name = names::tempest_name(&options.machine, seconds);
     let deployment = options.place.deployment.to_string();
     reporter.on(Event::Phase { title: format!("Tempest against {deployment} as {name}"), total: None });
-    let outcome = tests(options, &admin, &login, &name, reporter.as_ref(), cancel).await;
+    let outcome = Box::pin(tests(options, &admin, &login, &name, reporter.as_ref(), cancel)).await;
     let mut tally = outcome.unwrap_or_else(|failure| Tally::broken(failure.0));
     let interrupted = cancel.is_cancelled();
     // What breaks off after an interruption does so because of it.

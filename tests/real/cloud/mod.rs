@@ -19,7 +19,7 @@ use crate::harness::{Cloud, Ran};
 /// The profile `ci-smoke` under a name of its own.
 struct Smoke {
     /// Comes first: what its guests and networks left is removed while the engine still knows nothing of it.
-    leavings: Leavings,
+    _leavings: Leavings,
     cloud: Cloud,
 }
 
@@ -48,7 +48,7 @@ impl Smoke {
         let endpoint = engine.address();
         let cloud = Cloud::on(name, number, engine);
         cloud.write("mastic.yaml", &profile.replace("unix:///var/run/docker.sock", &endpoint));
-        Self { leavings: Leavings { deployment: name.to_owned() }, cloud }
+        Self { _leavings: Leavings { deployment: name.to_owned() }, cloud }
     }
 
     /// A server of a stranger, reached at its floating address.

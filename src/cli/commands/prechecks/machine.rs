@@ -48,7 +48,7 @@ pub(super) async fn facts(
 /// A data root that is not there belongs to an engine in a file system of its own: it cannot be asked.
 fn disk(host: &HostName, root: &str, needed: u64) -> Option<Finding> {
     let facts = nix::sys::statvfs::statvfs(root).ok()?;
-    let free = u64::from(facts.blocks_available()) * u64::from(facts.fragment_size());
+    let free = facts.blocks_available() * facts.fragment_size();
     let detail = format!("{} free in {root}, at least {} are needed", bytes(free), bytes(needed));
     Some(Finding::new(host, "disk", Verdict::must(free >= needed), detail))
 }

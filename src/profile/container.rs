@@ -83,7 +83,7 @@ pub struct Container {
     /// On which hosts of its set it runs.
     #[serde(default = "default_all")]
     pub hosts: Placement,
-    /// Condition, as a template expression, e.g. `var.neutron_plugin == "ovn"`.
+    /// Condition, as a template expression, e.g. `var.cinder_backend == "lvm"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
 }

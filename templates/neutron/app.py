@@ -4,6 +4,7 @@ Each worker must have its own connections to OVN's databases and its own place a
 both when the application is loaded; here that waits until there is a worker.
 """
 
+import atexit
 import os
 import traceback
 
@@ -38,3 +39,5 @@ def start_worker():
 
 
 uwsgi.post_fork_hook = start_worker
+# A worker that ends gives its place up at once, else events would wait for it for two minutes (uwsgi.ini: no teardown).
+uwsgi.atexit = atexit._run_exitfuncs

@@ -1,30 +1,32 @@
-"""All that Neutron does by itself where OVN makes the networks, in one process.
+"""All that Neutron does by itself where OVN makes the networks, in one process that ends at once when it is told to.
 
-It mends what differs between its database and OVN's; and it clears away what broken requests left, for which neutron-periodic-workers
-would be four processes more, none of which has a connection to show that it works.
+It mends what differs between its database and OVN's, and clears away what broken requests left. Upstream's programs for that,
+neutron-ovn-maintenance-worker and neutron-periodic-workers, are six processes, four of which have no connection to show that they work.
 """
 
 import importlib.metadata
 import sys
+import threading
 
 (command,) = importlib.metadata.entry_points(group="console_scripts", name="neutron-ovn-maintenance-worker")
 # First of all: in older releases it makes all that follows cooperative.
 main = command.load()
 from neutron import service  # noqa: E402
-from neutron.plugins.ml2.drivers.ovn.mech_driver.ovsdb import worker  # noqa: E402
-from neutron.worker import PeriodicWorker  # noqa: E402
-
-start = worker.MaintenanceWorker.start
 
 
-def start_all(self, **named):
-    start(self, **named)
-    for other in service._get_plugins_workers():
-        if isinstance(other, PeriodicWorker):
-            other.set_proctitle = "off"
-            other.start()
+class Launcher:
+    @staticmethod
+    def wait():
+        threading.Event().wait()
 
 
-worker.MaintenanceWorker.start = start_all
+def start_workers():
+    for worker in service._get_plugins_workers():
+        worker.set_proctitle = "off"
+        worker.start()
+    return Launcher
+
+
+service.start_ovn_maintenance_worker = start_workers
 sys.argv[0] = command.name
 sys.exit(main())

@@ -104,7 +104,6 @@ pub fn conf(found: &Found, access: &IdentityAccess) -> Zeroizing<String> {
 
     file.section("identity");
     file.set("uri_v3", &access.url);
-    file.set("auth_version", "v3");
     file.set("v3_endpoint_type", "public");
     file.set("region", &found.region);
     if let Some(authority) = &found.authority {
@@ -311,13 +310,157 @@ mod tests {
 
     #[test]
     fn a_whole_cloud_must_be_told_to_tempest_wholly() {
-        insta::assert_snapshot!(*conf(&whole(), &access("secret")));
+        insta::assert_snapshot!(*conf(&whole(), &access("secret")), @r#"
+        [DEFAULT]
+        resource_name_prefix = t0a1b2c
+
+        [oslo_concurrency]
+        lock_path = /var/lib/tempest/locks
+
+        [auth]
+        use_dynamic_credentials = true
+        tempest_roles = member
+        admin_username = admin
+        admin_project_name = admin
+        admin_domain_name = Default
+        admin_password = secret
+
+        [identity]
+        uri_v3 = https://127.0.0.1:5000/v3
+        v3_endpoint_type = public
+        region = RegionOne
+        ca_certificates_file = /etc/mastic/tls/ca.crt
+
+        [service-clients]
+        http_timeout = 180
+
+        [service_available]
+        nova = true
+        glance = true
+        neutron = true
+        cinder = true
+        swift = true
+        horizon = true
+
+        [enforce_scope]
+        nova = true
+        neutron = true
+        glance = true
+        placement = true
+
+        [compute]
+        image_ref = image-1
+        image_ref_alt = image-2
+        flavor_ref = flavor-1
+        flavor_ref_alt = flavor-2
+        build_timeout = 600
+        min_compute_nodes = 1
+        max_microversion = latest
+
+        [compute-feature-enabled]
+        vnc_console = true
+        metadata_service = true
+        hostname_fqdn_sanitization = true
+        resize = false
+        cold_migration = false
+        live_migration = false
+        shelve_migrate = false
+        attach_encrypted_volume = false
+
+        [placement]
+        max_microversion = latest
+
+        [network]
+        public_network_id = net-1
+        floating_network_name = public
+        build_timeout = 600
+
+        [network-feature-enabled]
+        api_extensions = port-security,router
+        floating_ips = true
+        port_security = true
+        ipv6_subnet_attributes = true
+
+        [validation]
+        run_validation = true
+        connect_method = floating
+        auth_method = keypair
+        image_ssh_user = root
+        image_alt_ssh_user = root
+        ssh_key_type = ecdsa
+        ping_timeout = 300
+        ssh_timeout = 300
+
+        [volume]
+        catalog_type = block-storage
+        storage_protocol = nfs
+        vendor_name = Open Source
+        backend_names = nfs
+        backup_driver = posix
+        build_timeout = 600
+        max_microversion = latest
+
+        [volume-feature-enabled]
+        backup = true
+        multi_backend = false
+        api_extensions = backups
+
+        [object-storage]
+        operator_role = member
+        reseller_admin_role = ResellerAdmin
+
+        [object-storage-feature-enabled]
+        discoverable_apis = account_quotas,bulk_upload
+        container_sync = false
+
+        [dashboard]
+        dashboard_url = https://127.0.0.1:8443/
+        "#);
     }
 
     #[test]
     fn what_the_cloud_has_not_must_be_told_as_missing() {
         let found = Found { region: "RegionOne".to_owned(), prefix: "t0".to_owned(), ..Found::default() };
-        insta::assert_snapshot!(*conf(&found, &access("secret")));
+        insta::assert_snapshot!(*conf(&found, &access("secret")), @r#"
+        [DEFAULT]
+        resource_name_prefix = t0
+
+        [oslo_concurrency]
+        lock_path = /var/lib/tempest/locks
+
+        [auth]
+        use_dynamic_credentials = true
+        tempest_roles = member
+        admin_username = admin
+        admin_project_name = admin
+        admin_domain_name = Default
+        admin_password = secret
+
+        [identity]
+        uri_v3 = https://127.0.0.1:5000/v3
+        v3_endpoint_type = public
+        region = RegionOne
+
+        [service-clients]
+        http_timeout = 180
+
+        [service_available]
+        nova = false
+        glance = false
+        neutron = false
+        cinder = false
+        swift = false
+        horizon = false
+
+        [enforce_scope]
+        nova = true
+        neutron = true
+        glance = true
+        placement = true
+
+        [validation]
+        run_validation = false
+        "#);
     }
 
     #[test]

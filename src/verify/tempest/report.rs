@@ -272,8 +272,8 @@ mod tests {
                     "m.A.test_bad[id-2,smoke]",
                     Verdict::Failed("ValueError: no <net>\nTraceback:\n  line 1".to_owned()),
                 ),
-                test("m.B.test_x[id-3]", skip("vpnaas extension\n not enabled")),
-                test("m.B.test_y[id-4]", skip("vpnaas extension\n not enabled")),
+                test("m.B.test_x[id-3]", skip("vpnaas extension not enabled")),
+                test("m.B.test_y[id-4]", skip("vpnaas extension not enabled")),
                 test("m.B.test_z[id-5]", skip("no vnc")),
             ],
             broken: None,
@@ -303,7 +303,23 @@ mod tests {
 
     #[test]
     fn junit_must_hold_every_test() {
-        insta::assert_snapshot!(report().junit());
+        insta::assert_snapshot!(report().junit(), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites>
+        <testsuite name="mastic verify --tempest aio 2026.1" tests="6" failures="1" errors="0" skipped="3" time="70.000" timestamp="2026-11-26T03:00:00Z">
+        <testcase classname="m.A" name="test_good" time="1.500"/>
+        <testcase classname="m.A" name="test_bad" time="1.500"><failure message="ValueError: no &lt;net&gt;">ValueError: no &lt;net&gt;
+        Traceback:
+          line 1
+
+        GET /v3</failure></testcase>
+        <testcase classname="m.B" name="test_x" time="1.500"><skipped message="vpnaas extension not enabled"/></testcase>
+        <testcase classname="m.B" name="test_y" time="1.500"><skipped message="vpnaas extension not enabled"/></testcase>
+        <testcase classname="m.B" name="test_z" time="1.500"><skipped message="no vnc"/></testcase>
+        <testcase classname="verify" name="clean-up" time="0.000"><system-out>1 project</system-out></testcase>
+        </testsuite>
+        </testsuites>
+        "#);
     }
 
     #[test]
@@ -313,7 +329,7 @@ mod tests {
             (&document["passed"], &document["failed"], &document["skipped"], &document["ok"]),
             (&1.into(), &1.into(), &3.into(), &false.into())
         );
-        assert_eq!(document["tests"][2]["detail"], "vpnaas extension\n not enabled");
+        assert_eq!(document["tests"][2]["detail"], "vpnaas extension not enabled");
         assert_eq!(document["cleanup"]["outcome"], "passed");
     }
 

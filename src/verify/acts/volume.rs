@@ -92,8 +92,21 @@ pub(in crate::verify) async fn detach(scene: &Scene) -> ActResult {
 
 async fn detach_now(scene: &Scene, step: StepId) -> Result<(), Failure> {
     let (server, volume) = (made(&scene.made.server, "server")?, made(&scene.made.volume, "volume")?);
-    scene.user()?.delete(Api::Compute, &format!("servers/{server}/os-volume_attachments/{volume}")).await?;
-    settled(scene, step, "volume", volume, "available").await
+    let user = scene.user()?;
+    let attachments = format!("servers/{server}/os-volume_attachments");
+    user.delete(Api::Compute, &format!("{attachments}/{volume}")).await?;
+    settled(scene, step, "volume", volume, "available").await?;
+    // Cinder has let go; Nova forgets a moment later, and until then attaches nothing of the same volume.
+    scene
+        .until(step, || async {
+            let left = user.list(Api::Compute, &attachments, "volumeAttachments").await?;
+            Ok(if left.iter().any(|one| text(one, "volumeId") == *volume) {
+                Look::NotYet("Nova still has it attached".to_owned())
+            } else {
+                Look::There(())
+            })
+        })
+        .await
 }
 
 /// Attaches it once more; the guest reads what it wrote.

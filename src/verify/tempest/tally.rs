@@ -218,7 +218,7 @@ mod tests {
             r#"{"event": "listed", "tests": ["m.C.test_b[id-2,smoke]", "m.C.test_a[id-1]", "m.D.test_x[id-3]", "m.E.test_y", "m.F.test_z"]}"#,
             r#"{"event": "began", "test": "m.C.test_a[id-1]"}"#,
             r#"{"event": "ended", "test": "m.C.test_a[id-1]", "outcome": "success", "seconds": 1.5}"#,
-            r#"{"event": "ended", "test": "m.C.test_b[id-2,smoke]", "outcome": "skip", "seconds": 0, "reason": "no\\n  vnc"}"#,
+            r#"{"event": "ended", "test": "m.C.test_b[id-2,smoke]", "outcome": "skip", "seconds": 0, "reason": "no\n  vnc"}"#,
             r#"{"event": "ended", "test": "setUpClass (m.D)", "outcome": "skip", "seconds": 0, "reason": "no ext"}"#,
             r#"{"event": "ended", "test": "setUpClass (m.E)", "outcome": "fail", "seconds": 2, "details": "Traceback"}"#,
             r#"{"event": "began", "test": "m.F.test_z"}"#,

@@ -1,12 +1,13 @@
 //! Heat: a stack's whole life.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::scene::{Look, Scene};
 use super::super::steps::StepId;
 use super::super::walk::{ActResult, Failure};
 use super::id_of;
-use crate::cloud::{Api, text};
+use crate::cloud::{Api, Body, text};
 
 /// Makes a stack (of a network too, where there is Neutron), changes a parameter, reads the output, deletes it.
 pub(in crate::verify) async fn stack(scene: &Scene) -> ActResult {
@@ -31,7 +32,9 @@ pub(in crate::verify) async fn stack(scene: &Scene) -> ActResult {
     let id = id_of(&user.post(Api::Orchestration, "stacks", with("hello")).await?, "stack")?;
     let path = format!("stacks/{name}/{id}");
     settled(scene, &path, "CREATE_COMPLETE").await?;
-    user.put(Api::Orchestration, &path, with("goodbye")).await?;
+    // What it answers is no JSON.
+    let change = Body::Json(with("goodbye"));
+    user.exchange(Method::PUT, Api::Orchestration, &path, &[], change).await?;
     let stack = settled(scene, &path, "UPDATE_COMPLETE").await?;
     let said = text(&stack["outputs"][0], "output_value");
     if said != "goodbye" {

@@ -416,9 +416,15 @@ mod tests {
                         *maps += 1;
                         assert!(fields.contains_key("x-keys"), "of what are the names in {node}?");
                     }
-                    fields.values().for_each(|value| look(value, maps));
+                    for value in fields.values() {
+                        look(value, maps);
+                    }
                 }
-                Json::Array(items) => items.iter().for_each(|item| look(item, maps)),
+                Json::Array(items) => {
+                    for item in items {
+                        look(item, maps);
+                    }
+                }
                 Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
             }
         }

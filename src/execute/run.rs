@@ -13,7 +13,7 @@ use super::perform::Work;
 use super::report::{Outcome, RunReport, SetOutcome, StepReport, longest_chain};
 use super::unwind::unwind;
 use super::{Environment, ExecuteError, StepError};
-use crate::journal::entry::JOURNAL_VERSION;
+use crate::journal::entry::{JOURNAL_VERSION, Stopping};
 use crate::journal::record::RECORD_VERSION;
 use crate::journal::{Event as JournalEvent, GenerationRecord, RecordOutcome, SlotRecord};
 use crate::model::{Desired, HostName, RunId, SetName};
@@ -89,6 +89,16 @@ struct Walk<'w, 'a> {
     journal: &'w Journal,
     began: Instant,
     ranks: HashMap<StepId, u32>,
+}
+
+/// Returns what an act tells to end, for the journal.
+pub(super) fn stopping(host: &HostName, action: &Action) -> Option<Stopping> {
+    match action {
+        Action::StopContainer { container, .. } => {
+            Some(Stopping { host: host.clone(), container: container.name().to_owned() })
+        }
+        _ => None,
+    }
 }
 
 /// Returns the host whose engine a step keeps busy.
@@ -240,7 +250,8 @@ impl Walk<'_, '_> {
         let environment = self.work.environment;
         let reporter = environment.reporter.as_ref();
         let key = step.id.to_string();
-        let event = JournalEvent::StepBegan { step: step.id, action: step.action.to_string() };
+        let stops = step.host.as_ref().and_then(|host| stopping(host, &step.action));
+        let event = JournalEvent::StepBegan { step: step.id, action: step.action.to_string(), stops };
         if step.action.is_wait() {
             // It changes nothing: nothing is lost when nobody can read later that it had begun.
             self.journal.note(event)?;

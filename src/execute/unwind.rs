@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::perform::{Work, fail};
 use super::report::SetOutcome;
+use super::run::stopping;
 use super::{ExecuteError, StepError};
 use crate::journal::Event as JournalEvent;
 use crate::model::{ContainerState, SetName};
@@ -66,7 +67,8 @@ async fn run(
 ) -> Result<(), ExecuteError> {
     for action in actions {
         let title = format!("undo: {action}");
-        journal.append(JournalEvent::UndoBegan { action: action.to_string() }).await?;
+        let stops = stopping(&slot.slot.host, action);
+        journal.append(JournalEvent::UndoBegan { action: action.to_string(), stops }).await?;
         let began = tokio::time::Instant::now();
         let result = one(work, slot, action).await;
         let failed = result.as_ref().err().map(|e| e.message.clone());

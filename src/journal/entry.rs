@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DeploymentName, Generation, RunId};
+use crate::model::{DeploymentName, Generation, HostName, RunId};
 use crate::plan::StepId;
 
 /// Changes whenever an entry written by one version could be misread by another.
@@ -43,6 +43,9 @@ pub enum Event {
         step: StepId,
         /// As text, for people.
         action: String,
+        /// What it tells to end: such a call goes on when its caller is gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stops: Option<Stopping>,
     },
     /// It was done.
     StepDone {
@@ -60,6 +63,9 @@ pub enum Event {
     UndoBegan {
         /// As text, for people.
         action: String,
+        /// What it tells to end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stops: Option<Stopping>,
     },
     /// It was made.
     UndoDone {
@@ -76,6 +82,15 @@ pub enum Event {
     },
     /// Added by a later run: it found that this one had not come to its end, and has told the operator.
     RunSettled,
+}
+
+/// A container that is told to end. It may still run when nobody waits for that any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// On which host.
+    pub host: HostName,
+    /// Its name on the host's engine.
+    pub container: String,
 }
 
 /// What is known of a step.

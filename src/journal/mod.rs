@@ -4,6 +4,6 @@ pub mod entry;
 pub mod record;
 pub mod replay;
 
-pub use entry::{Entry, Event, StepState};
+pub use entry::{Entry, Event, StepState, Stopping};
 pub use record::{GenerationRecord, RecordOutcome, SlotRecord};
 pub use replay::{Replay, replay};

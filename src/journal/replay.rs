@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Entry, Event, JOURNAL_VERSION, StepState};
+use super::entry::{Entry, Event, JOURNAL_VERSION, StepState, Stopping};
 use crate::plan::StepId;
 
 /// What a journal says.
@@ -18,6 +18,8 @@ pub struct Replay {
     pub actions: BTreeMap<StepId, String>,
     /// Calls that take something back and were begun, not ended; as text for people.
     pub undoing: Vec<String>,
+    /// What each act that began tells to end, if it does, by the act's text.
+    pub stops: BTreeMap<String, Option<Stopping>>,
     /// Whether a later run has told the operator about this one.
     pub settled: bool,
     /// Whether the last line was cut off: normal after a kill.
@@ -41,6 +43,12 @@ impl Replay {
     pub fn under_way(&self) -> Vec<String> {
         let steps = self.in_doubt().into_iter().filter_map(|step| self.actions.get(&step).cloned());
         steps.chain(self.undoing.iter().map(|action| format!("undo: {action}"))).collect()
+    }
+
+    /// Returns what was being stopped when the run was cut off: it was told to end, and may run for a while still.
+    pub fn stopping(&self) -> Vec<Stopping> {
+        let steps = self.in_doubt().into_iter().filter_map(|step| self.actions.get(&step));
+        steps.chain(&self.undoing).filter_map(|action| self.stops.get(action)?.clone()).collect()
     }
 
     /// Returns how many steps were done.
@@ -86,11 +94,15 @@ fn take(found: &mut Replay, number: usize, event: Event) {
                 Ok(next) => *state = next,
                 Err(illegal) => found.damaged.push((number, illegal.to_string())),
             }
-            if let Event::StepBegan { action, .. } = &event {
+            if let Event::StepBegan { action, stops, .. } = &event {
                 found.actions.insert(*step, action.clone());
+                found.stops.insert(action.clone(), stops.clone());
             }
         }
-        Event::UndoBegan { action } => found.undoing.push(action.clone()),
+        Event::UndoBegan { action, stops } => {
+            found.undoing.push(action.clone());
+            found.stops.insert(action.clone(), stops.clone());
+        }
         Event::UndoDone { action, .. } => found.undoing.retain(|begun| begun != action),
         Event::RunEnded { outcome } => found.outcome = Some(outcome.clone()),
         Event::RunSettled => found.settled = true,
@@ -106,7 +118,7 @@ mod tests {
     }
 
     fn began(step: u32) -> Event {
-        Event::StepBegan { step: StepId(step), action: "create x".to_owned() }
+        Event::StepBegan { step: StepId(step), action: "create x".to_owned(), stops: None }
     }
 
     #[test]
@@ -124,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_was_under_way_must_be_told_in_words() {
-        let undo = |action: &str| Event::UndoBegan { action: action.to_owned() };
+        let undo = |action: &str| Event::UndoBegan { action: action.to_owned(), stops: None };
         let undone = Event::UndoDone { action: "stop a".to_owned(), failed: None };
         let events = [began(1), Event::StepDone { step: StepId(1) }, began(2), undo("stop a"), undone];
         let text: String = events.into_iter().chain([undo("start b")]).map(line).collect();
@@ -132,6 +144,31 @@ mod tests {
         assert_eq!(found.under_way(), ["create x", "undo: start b"]);
         assert_eq!((found.done(), found.settled), (1, false));
         assert!(replay((text + &line(Event::RunSettled)).as_bytes()).settled);
+    }
+
+    #[test]
+    fn what_was_told_to_end_and_not_seen_to_end_must_be_found() {
+        let stops = |name: &str| {
+            Some(Stopping { host: "local".parse().expect("a name"), container: name.to_owned() })
+        };
+        let step = |number, name: &str| Event::StepBegan {
+            step: StepId(number),
+            action: format!("stop {name}"),
+            stops: stops(name),
+        };
+        let undo = |name: &str| Event::UndoBegan { action: format!("stop {name}"), stops: stops(name) };
+        let events = [
+            step(1, "a"),
+            step(2, "b"),
+            Event::StepDone { step: StepId(1) },
+            began(3),
+            undo("c"),
+            undo("d"),
+            Event::UndoDone { action: "stop c".to_owned(), failed: None },
+        ];
+        let found = replay(events.into_iter().map(line).collect::<String>().as_bytes());
+        let names: Vec<String> = found.stopping().into_iter().map(|s| s.container).collect();
+        assert_eq!(names, ["b", "d"]);
     }
 
     #[test]

@@ -222,7 +222,7 @@ mod tests {
         let (state, aio) = (dir.path(), "aio".parse().expect("a name"));
         assert!(unsettled(state, &aio).expect("no folder is no run").is_empty());
         let ended = || vec![Event::RunEnded { outcome: "done".to_owned() }];
-        let begun = || vec![Event::StepBegan { step: StepId(1), action: "create x".to_owned() }];
+        let begun = || vec![Event::StepBegan { step: StepId(1), action: "create x".to_owned(), stops: None }];
         run(state, "r1", "aio", begun()).await;
         run(state, "r2", "aio", ended()).await;
         assert!(unsettled(state, &aio).expect("readable").is_empty(), "a later run has settled it");
@@ -266,7 +266,8 @@ mod tests {
         let journal = Journal::create(dir.path(), "r1").expect("it can be made");
         for step in 1..=20 {
             let action = format!("create {step}");
-            journal.append(Event::StepBegan { step: StepId(step), action }).await.expect("it can be written");
+            let began = Event::StepBegan { step: StepId(step), action, stops: None };
+            journal.append(began).await.expect("it can be written");
             journal.note(Event::StepDone { step: StepId(step) }).expect("it can be written");
         }
         // What is only noted is there when a later event is.

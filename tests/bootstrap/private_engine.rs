@@ -1,7 +1,8 @@
 //! The tests' own engines keep their promises: they disturb nobody and leave nothing.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use mastic::engine::connect;
 use nix::sys::signal::Signal;
@@ -109,8 +110,13 @@ fn an_engine_must_leave_nothing_and_change_nothing_of_the_machine_s() {
 fn what_a_killed_test_program_has_left_must_be_removed_by_the_next() {
     let old = PathBuf::from(format!("/var/tmp/mastic-engine-killed-{}", std::process::id()));
     std::fs::create_dir(&old).expect("a folder can be made");
-    std::fs::write(old.join("log"), "").expect("a file can be written");
-    let mut left = Command::new("tail").arg("-f").arg(old.join("log")).spawn().expect("tail can be run");
+    std::fs::write(old.join("log"), "up").expect("a file can be written");
+    let mut tail = Command::new("tail");
+    let mut left =
+        tail.arg("-f").arg(old.join("log")).stdout(Stdio::piped()).spawn().expect("tail can be run");
+    // Until a new program has begun, it has no command line by which it could be found.
+    let (mut shown, mut up) = (left.stdout.take().expect("it is piped"), [0; 2]);
+    shown.read_exact(&mut up).expect("it shows what is there");
     assert!(runs(i32::try_from(left.id()).expect("a process id")));
     // Last: from now on it may be removed.
     std::fs::write(old.join("owner"), "").expect("a file can be written");

@@ -115,7 +115,8 @@ fn a_launcher_ends_its_workers_without_our_help() {
     let worker = "trap 'trap - TERM; sleep 1; echo finished; exit 0' TERM; echo ready; \
                   while :; do sleep 0.05; done";
     let script = format!(
-        "trap 'kill $worker; wait $worker; exit 0' TERM; sh -c \"{worker}\" & worker=$!; \
+        // A trap runs after the command that TERM came in: `$!` is known then, a variable set after it may not be.
+        "trap 'kill $!; wait $!; exit 0' TERM; sh -c \"{worker}\" & \
          while :; do sleep 0.05; done"
     );
     for mode in BOTH {

@@ -1,7 +1,7 @@
 //! From a plan to its report: asks, locks, looks again, executes, tells. The same for every command that changes something.
 
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::SignalKind;
@@ -12,9 +12,10 @@ use crate::cli::commands::prechecks;
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::session::{Loaded, needs_yes};
+use crate::engine::EngineErrorKind;
 use crate::execute::{self, Outcome, RunReport};
-use crate::journal;
-use crate::model::{ContainerName, DeploymentName, Desired, HostName, Observed};
+use crate::journal::{self, Stopping};
+use crate::model::{ContainerName, ContainerState, DeploymentName, Desired, HostName, Observed, SpecRecord};
 use crate::plan::{self, Accept, Plan, Purpose};
 use crate::profile::{Library, Profile};
 use crate::store::journal_file::{self, Unsettled};
@@ -23,18 +24,25 @@ use crate::store::{lock, secrets};
 /// Makes the plan from a look at the hosts; verified, and refused when it is not what was agreed to earlier.
 pub type Planner<'p> = dyn Fn(&Observed) -> Result<Plan> + Send + Sync + 'p;
 
+/// For a container whose label cannot be read.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
 /// Plans, asks, locks, looks again, executes and reports.
 pub async fn carry_out(
     context: &Context,
     change: &Change<'_>,
     desired: &Desired,
-    observed: Observed,
+    mut observed: Observed,
     planner: &Planner<'_>,
 ) -> Result<(Exit, String)> {
-    let plan = planner(&observed)?;
+    let mut plan = planner(&observed)?;
     blocked(&plan)?;
+    if plan.is_empty() && tidy_up(context, change, &plan.deployment).await? {
+        observed = context.observe(change.loaded, change.engines).await?;
+        plan = planner(&observed)?;
+        blocked(&plan)?;
+    }
     if plan.is_empty() {
-        tidy_up(context, change, &plan.deployment).await?;
         if plan.purpose == Purpose::Deploy {
             // A run that was killed after its last step has not written them.
             client_files(change.loaded, desired)?;
@@ -74,7 +82,7 @@ async fn locked(
     planner: &Planner<'_>,
     cancel: &CancellationToken,
 ) -> Result<(Plan, Option<RunReport>)> {
-    tell_of_cut_off_runs(context, &change.loaded.state, &plan.deployment)?;
+    settle_cut_off_runs(context, change, &plan.deployment).await?;
     // Something may have changed between our look and our lock: another run, or a task of a killed one that has ended.
     let now = context.observe(change.loaded, change.engines).await?;
     let plan = if same(&now, observed) {
@@ -119,12 +127,13 @@ async fn take_lock(
     Ok(lock)
 }
 
-/// A run that was killed after its last step left nothing to do, but its lock, and nobody was told of it.
-async fn tidy_up(context: &Context, change: &Change<'_>, deployment: &DeploymentName) -> Result<()> {
+/// A run that was killed after its last step left nothing to do, but its lock, and nobody was told of it. One that was killed
+/// while it stopped something left what will end soon: returns whether there was such.
+async fn tidy_up(context: &Context, change: &Change<'_>, deployment: &DeploymentName) -> Result<bool> {
     let state = &change.loaded.state;
     let holder = lock::holder(change.engines, deployment).await?;
     if holder.is_none() && journal_file::unsettled(state, deployment)?.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let claim = lock::Claim::of_this_process(&operator(), &change.message);
     let lock = match lock::take(change.engines, deployment, &claim).await {
@@ -132,25 +141,58 @@ async fn tidy_up(context: &Context, change: &Change<'_>, deployment: &Deployment
         // A living run: it will tidy up after itself.
         Err(lock::LockError::Held(holder)) => {
             context.printer.say(&format!("note: {holder}"));
-            return Ok(());
+            return Ok(false);
         }
         Err(error) => return Err(error.into()),
     };
     if let Some(note) = lock.taken_over() {
         context.printer.say(&format!("warning: {note}"));
     }
-    let told = tell_of_cut_off_runs(context, state, deployment);
+    let settled = settle_cut_off_runs(context, change, deployment).await;
     lock.release().await.context("the lock could not be released")?;
-    told
+    settled
 }
 
-/// Says what earlier runs were doing when they were cut off, once. It changes no decision: the hosts are looked at.
-fn tell_of_cut_off_runs(context: &Context, state: &Path, deployment: &DeploymentName) -> Result<()> {
-    for run in journal_file::unsettled(state, deployment)? {
+/// Says what earlier runs were doing when they were cut off, once. It changes no decision: the hosts are looked at, once what
+/// those runs were stopping has ended. Returns whether there was such.
+async fn settle_cut_off_runs(
+    context: &Context,
+    change: &Change<'_>,
+    deployment: &DeploymentName,
+) -> Result<bool> {
+    let mut stopped = false;
+    for run in journal_file::unsettled(&change.loaded.state, deployment)? {
         context.printer.say(&format!("warning: {}", describe(&run)));
+        let all = run.replay.stopping();
+        let stops = all.iter().map(|stopping| finish_stop(context, change, deployment, stopping));
+        stopped |= futures::future::try_join_all(stops).await?.contains(&true);
         run.settle()?;
     }
-    Ok(())
+    Ok(stopped)
+}
+
+/// Brings to its end a stop whose caller was killed: the container was told to end, and would do so at any later moment, after
+/// a look has seen it run. Where the engine never got that far, it is as if the run had been killed a moment later.
+async fn finish_stop(
+    context: &Context,
+    change: &Change<'_>,
+    deployment: &DeploymentName,
+    stopping: &Stopping,
+) -> Result<bool> {
+    let Stopping { host, container } = stopping;
+    let Some(engine) = change.engines.get(host) else { return Ok(false) };
+    let there = match engine.container(container).await {
+        Ok(there) => there,
+        Err(error) if error.kind == EngineErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let ours = there.slot_labels.as_ref().filter(|labels| labels.deployment == *deployment);
+    let (Some(labels), ContainerState::Running) = (ours, there.state) else { return Ok(false) };
+    let spec: Option<SpecRecord> = serde_json::from_str(&labels.spec).ok();
+    let grace = spec.map_or(DEFAULT_GRACE, |spec| Duration::from_secs(spec.stop.grace.into()));
+    context.printer.say(&format!("{host}: waits until {container} has ended, which that run was stopping"));
+    engine.stop(&there.id, grace).await?;
+    Ok(true)
 }
 
 /// Describes a run that was cut off, for people.

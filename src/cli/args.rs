@@ -138,6 +138,11 @@ pub enum Command {
     /// The secrets file
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    /// Show which certificate ends when, and renew them
+    #[command(
+        after_help = "Exit codes: 0 all are good and where they belong; 2 one ends soon, or `deploy` is to bring it to its containers."
+    )]
+    Certificates(CertificatesArgs),
     /// Write clouds.yaml and openrc again
     PostDeploy,
     /// Release a lock that a dead run left
@@ -399,6 +404,20 @@ pub enum SecretsCommand {
         #[arg(value_name = "FROM", value_hint = ValueHint::AnyPath)]
         from: PathBuf,
     },
+}
+
+/// `certificates`
+#[derive(Clone, Debug, Args)]
+pub struct CertificatesArgs {
+    /// Make those anew that end within a month; `deploy` brings them to their containers
+    #[arg(long)]
+    pub renew: bool,
+    /// With --renew: all that the authority signed, whenever they end
+    #[arg(long, requires = "renew")]
+    pub all: bool,
+    /// With --renew: the authority too, and so all; every client needs its new certificate
+    #[arg(long, requires = "renew")]
+    pub authority: bool,
 }
 
 /// `unlock`

@@ -16,7 +16,8 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use commands::{
-    change, check, exec, generate, history, image, logs, look, prechecks, secrets, status, up, verify,
+    certificates, change, check, exec, generate, history, image, logs, look, prechecks, secrets, status, up,
+    verify,
 };
 use context::Context;
 use exit::Exit;
@@ -83,6 +84,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Stop(args) => change::stop_or_start(context, args, &Purpose::Stop).await,
         Command::Start(args) => change::stop_or_start(context, args, &Purpose::Start).await,
         Command::Secrets(command) => secrets::run(context, command),
+        Command::Certificates(args) => certificates::run(context, args).await,
         Command::PostDeploy => check::post_deploy(context).await,
         Command::Unlock(args) => change::unlock(context, args).await,
         Command::Openstack(args) => exec::openstack(context, args).await,

@@ -54,11 +54,21 @@ pub struct Certificate {
     pub not_before: Timestamp,
     /// Until.
     pub not_after: Timestamp,
-    /// Certificate and key as containers get them.
+    /// The certificate alone, as PEM.
+    pub certificate: String,
+    /// Certificate and key, as PEM.
     pub bundle: Secret,
 }
 
 impl Certificate {
+    /// Returns what containers get of it.
+    pub fn content(&self) -> &str {
+        match self.usage {
+            Use::Authority => &self.certificate,
+            Use::Endpoints | Use::Backend(_) => self.bundle.expose(),
+        }
+    }
+
     /// Returns the days that are left; negative once it has ended.
     pub fn days_left(&self, now: Timestamp) -> i64 {
         (self.not_after.as_second() - now.as_second()).div_euclid(DAY)
@@ -139,6 +149,7 @@ pub fn list(state: &Path, backends: &Backends) -> Result<Vec<Certificate>, TlsEr
             not_after: at(pair.not_after),
             bundle: Secret::new(bundle(&pair.cert, &pair.key).as_str()),
             names: pair.names,
+            certificate: pair.cert,
         });
     }
     Ok(found)

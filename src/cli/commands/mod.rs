@@ -1,6 +1,7 @@
 //! One file a command, or a family of them.
 
 pub mod carry_out;
+pub mod certificates;
 pub mod change;
 pub mod check;
 pub mod exec;

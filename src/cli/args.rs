@@ -120,6 +120,10 @@ pub enum Command {
     Status(StatusArgs),
     /// List the generations of this deployment
     History,
+    /// Draw a run as one HTML page: a bar a step, what each waited for, what made it as long as it was
+    Timeline(TimelineArgs),
+    /// Draw sets and services, or containers and tasks, with what starts after what
+    Graph(GraphArgs),
     /// Show logs of one or more containers
     Logs(LogsArgs),
     /// Run a program in a container
@@ -282,8 +286,54 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// Compare with the profile; exit 2 when the cloud differs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub drift: bool,
+    /// Show anew what changes, as it changes; with --json one document a change, on a line
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Tasks that are done as well
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// `timeline`
+#[derive(Clone, Debug, Args)]
+pub struct TimelineArgs {
+    /// Which run: its name or the beginning of it; without it, the last one
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Where to write it; `-` for standard output
+    #[arg(short, long, value_name = "FILE", default_value = "timeline.html", value_hint = ValueHint::FilePath)]
+    pub output: String,
+    /// List the runs that there are
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// `graph`
+#[derive(Clone, Debug, Args)]
+pub struct GraphArgs {
+    /// Containers and tasks instead of sets and services
+    #[arg(long)]
+    pub containers: bool,
+    /// Only this set (repeatable)
+    #[arg(long = "set", value_name = "SET", action = ArgAction::Append)]
+    pub sets: Vec<String>,
+    /// How; without it, as the file's name ends, else DOT
+    #[arg(long, value_enum)]
+    pub format: Option<GraphFormat>,
+    /// Where to write it; without it, to standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// Ways to draw a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For Graphviz.
+    Dot,
+    /// A picture.
+    Svg,
 }
 
 /// `logs`

@@ -271,14 +271,23 @@ fn the_profile_with_ovn_must_be_all_in_one_but_for_what_makes_the_networks() {
     assert_eq!(serde_json::to_value(&expected).ok(), serde_json::to_value(&ovn.document).ok());
     let (with_agents, with_ovn) = (names_of(&with_agents), names_of(&with_ovn));
     let only: Vec<_> = with_ovn.difference(&with_agents).copied().collect();
-    let expected =
-        ["neutron-ovn-agent", "neutron-ovn-maintenance", "ovn-controller", "ovn-nb", "ovn-northd", "ovn-sb"];
+    let expected = [
+        "neutron-ovn-agent",
+        "neutron-ovn-agent-config",
+        "neutron-ovn-maintenance",
+        "ovn-controller",
+        "ovn-nb",
+        "ovn-northd",
+        "ovn-sb",
+    ];
     assert_eq!(only, expected);
     let only: Vec<_> = with_agents.difference(&with_ovn).copied().collect();
     let expected = [
+        "neutron-agents-config",
         "neutron-dhcp-agent",
         "neutron-l3-agent",
         "neutron-metadata-agent",
+        "neutron-metadata-config",
         "neutron-openvswitch-agent",
         "neutron-periodic-workers",
         "neutron-rpc-server",

@@ -202,10 +202,8 @@ impl Work {
     fn settle(&mut self, column: &[usize], wish: &[f64]) {
         let heights: Vec<f64> =
             column.iter().filter_map(|item| self.items.get(*item)).map(|i| i.height).collect();
-        let apart = |a: usize, b: usize| {
-            (heights.get(a).copied().unwrap_or_default() + heights.get(b).copied().unwrap_or_default()) / 2.0
-                + ROW_GAP
-        };
+        let half = |index: usize| heights.get(index).copied().unwrap_or_default() / 2.0;
+        let apart = |a: usize, b: usize| half(a) + half(b) + ROW_GAP;
         let mut down = wish.to_vec();
         for index in 1..down.len() {
             let least = down.get(index - 1).copied().unwrap_or_default() + apart(index - 1, index);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::entry::{Entry, Event, PlannedStep};
-use crate::model::{HostName, SetName};
+use crate::model::{Generation, HostName, SetName};
 use crate::plan::StepId;
 
 /// Shorter pauses are our own doing, and not worth a word.
@@ -168,7 +168,7 @@ pub fn timeline(text: &[u8]) -> Result<Timeline, NoTimeline> {
     let after = |at: Timestamp| at.duration_since(began_at).as_secs_f64().max(0.0);
     // A later run's note that it told of this one is no part of it.
     let own = || entries.iter().filter(|(_, event)| *event != Event::RunSettled);
-    let seconds = own().last().map_or(0.0, |(at, _)| after(*at));
+    let seconds = own().next_back().map_or(0.0, |(at, _)| after(*at));
     let mut steps: BTreeMap<StepId, Done> = BTreeMap::new();
     let mut undone: Vec<Undone> = Vec::new();
     let mut outcome = None;
@@ -205,7 +205,7 @@ pub fn timeline(text: &[u8]) -> Result<Timeline, NoTimeline> {
         run: run.to_string(),
         deployment: deployment.to_string(),
         purpose: purpose.clone(),
-        generation: generation.map(|g| g.get()),
+        generation: generation.map(Generation::get),
         began_at,
         seconds,
         outcome,
@@ -293,16 +293,15 @@ impl<'a> Facts<'a> {
             })
             .collect();
         // A set is where its first container begins to serve; looks at its config come long before.
-        let mut sets: BTreeMap<Option<SetName>, (f64, f64)> = BTreeMap::new();
+        let mut sets: BTreeMap<Option<SetName>, (Option<f64>, f64)> = BTreeMap::new();
         for (began, lane) in &lanes {
             let serves = lane.bars.iter().filter(|bar| bar.verb == "await healthy").map(|bar| bar.began);
-            let first = sets.entry(lane.set.clone()).or_insert((f64::MAX, f64::MAX));
-            *first = (serves.fold(first.0, f64::min), first.1.min(*began));
+            let first = sets.entry(lane.set.clone()).or_insert((None, f64::MAX));
+            *first = (serves.chain(first.0).reduce(f64::min), first.1.min(*began));
         }
         lanes.sort_by(|(began, lane), (other_began, other)| {
-            let first = |lane: &Lane| match sets.get(&lane.set) {
-                Some((serves, began)) => serves.min(if *serves == f64::MAX { *began } else { f64::MAX }),
-                None => f64::MAX,
+            let first = |lane: &Lane| {
+                sets.get(&lane.set).map_or(f64::MAX, |(serves, began)| serves.unwrap_or(*began))
             };
             (lane.set.is_none().cmp(&other.set.is_none()))
                 .then(first(lane).total_cmp(&first(other)))
@@ -316,9 +315,9 @@ impl<'a> Facts<'a> {
     /// The pauses between a lane's steps, and what each was for.
     fn waits(&self, steps: &[(&PlannedStep, &Done)]) -> Vec<Wait> {
         let mut waits = Vec::new();
-        let mut free = f64::MAX;
+        let mut free: Option<f64> = None;
         for (step, done) in steps {
-            if done.began - free >= PAUSE {
+            if let Some(free) = free.filter(|free| done.began - free >= PAUSE) {
                 let (ready, last) = self.ready.get(&step.id).copied().unwrap_or((free, None));
                 let ready = ready.clamp(free, done.began);
                 if ready - free >= PAUSE
@@ -332,7 +331,7 @@ impl<'a> Facts<'a> {
                     waits.push(Wait { from: ready, to: done.began, what });
                 }
             }
-            free = if free == f64::MAX { done.ended } else { free.max(done.ended) };
+            free = Some(free.map_or(done.ended, |free| free.max(done.ended)));
         }
         waits
     }

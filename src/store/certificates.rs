@@ -240,14 +240,14 @@ mod tests {
     fn what_ends_soon_must_be_due_and_renewed() {
         let dir = tempfile::tempdir().unwrap();
         let (state, vip) = (dir.path(), names(&["127.0.0.1"]));
-        let long_ago = Timestamp::now() - std::time::Duration::from_secs(800 * 86_400);
+        let long_ago = Timestamp::now() - std::time::Duration::from_hours(800 * 24);
         tls::ensure_at(state, &vip, long_ago, Anew::default()).unwrap();
         backends_at(state, &backends(), long_ago, true, false).unwrap();
         let now = Timestamp::now();
         let listed = list(state, &backends()).unwrap();
         let due: Vec<bool> = listed.iter().map(|c| c.is_due(now)).collect();
         assert_eq!(due, [false, true, true, true]);
-        assert_eq!(listed[1].days_left(now), 24);
+        assert_eq!(listed[1].days_left(now), 25);
         assert_eq!(renew(state, &vip, &backends(), Renew::Due).unwrap().len(), 3);
         assert!(list(state, &backends()).unwrap().iter().all(|c| !c.is_due(now)));
     }

@@ -126,6 +126,7 @@ impl Cloud {
             machine: "here".to_owned(),
             choice: Choice::default(),
             guest: None,
+            browser: None,
             keep: false,
         }
     }

@@ -51,9 +51,9 @@ fn name(path: &Path) -> String {
 
 fn chosen<'p>(paths: &'p [PathBuf], run: Option<&str>, state: &Path) -> Result<&'p PathBuf> {
     let Some(run) = run else {
-        return Ok(paths.last().with_context(|| {
+        return paths.last().with_context(|| {
             format!("there is no run yet: no journal is in {}", state.join(journal_file::FOLDER).display())
-        })?);
+        });
     };
     let found: Vec<&PathBuf> = paths.iter().filter(|path| name(path).starts_with(run)).collect();
     match found.as_slice() {

@@ -9,6 +9,7 @@
 //! Modules are listed in the order in which data flows. Those before the line are a pure core: values in, values
 //! out, no engine, files, clock, environment, randomness or printing (`tests/layering.rs` checks it).
 
+pub mod drawing;
 pub mod journal;
 pub mod model;
 pub mod plan;

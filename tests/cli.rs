@@ -55,6 +55,10 @@ fn every_command_must_have_help_of_its_own() {
         "logs",
         "exec",
         "check",
+        "verify",
+        "certificates",
+        "timeline",
+        "graph",
         "stop",
         "start",
         "secrets",
@@ -214,4 +218,29 @@ fn a_closed_pipe_must_not_be_an_error() {
         .output()
         .expect("sh is there");
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_graph_must_be_the_same_each_time_and_need_no_engine() {
+    let dir = folder();
+    let draw = |arguments: &[&str]| {
+        let output = mastic(dir.path(), &[&["-p", "all-in-one", "graph"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let sets = draw(&[]);
+    assert!(sets.starts_with("digraph") && sets.contains("\"database\" -> \"api\""), "{sets}");
+    assert_eq!(sets, draw(&[]));
+    let picture = draw(&["--containers", "--format", "svg"]);
+    assert_eq!(picture, draw(&["--containers", "--format", "svg"]));
+    for word in ["<svg", "keystone-setup", "mariadb-accounts"] {
+        assert!(picture.contains(word), "no {word} in the picture");
+    }
+    // Looks at config and what belongs to upgrades are no part of it.
+    assert!(!picture.contains("keystone-config") && !picture.contains("keystone-contract"), "{picture}");
+    let one = draw(&["--containers", "--set", "database"]);
+    assert!(one.contains("mariadb") && !one.contains("keystone"), "{one}");
+    let output = mastic(dir.path(), &["-p", "all-in-one", "graph", "--set", "databse"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("did you mean `database`?"), "{}", text(&output.stderr));
 }

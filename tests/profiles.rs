@@ -271,14 +271,23 @@ fn the_profile_with_ovn_must_be_all_in_one_but_for_what_makes_the_networks() {
     assert_eq!(serde_json::to_value(&expected).ok(), serde_json::to_value(&ovn.document).ok());
     let (with_agents, with_ovn) = (names_of(&with_agents), names_of(&with_ovn));
     let only: Vec<_> = with_ovn.difference(&with_agents).copied().collect();
-    let expected =
-        ["neutron-ovn-agent", "neutron-ovn-maintenance", "ovn-controller", "ovn-nb", "ovn-northd", "ovn-sb"];
+    let expected = [
+        "neutron-ovn-agent",
+        "neutron-ovn-agent-config",
+        "neutron-ovn-maintenance",
+        "ovn-controller",
+        "ovn-nb",
+        "ovn-northd",
+        "ovn-sb",
+    ];
     assert_eq!(only, expected);
     let only: Vec<_> = with_agents.difference(&with_ovn).copied().collect();
     let expected = [
+        "neutron-agents-config",
         "neutron-dhcp-agent",
         "neutron-l3-agent",
         "neutron-metadata-agent",
+        "neutron-metadata-config",
         "neutron-openvswitch-agent",
         "neutron-periodic-workers",
         "neutron-rpc-server",
@@ -365,4 +374,44 @@ fn every_config_file_of_a_service_with_a_list_of_options_must_be_looked_at() {
         }
     }
     assert!(looked > 10, "{looked} files");
+}
+
+#[test]
+fn every_service_behind_the_proxy_must_speak_tls_where_it_is_asked_to() {
+    let library = fixture::shipped();
+    let text = std::fs::read_to_string(fixture::root().join("profiles/all-in-one.yaml"))
+        .expect("the profile is there");
+    let profile =
+        profile::load("aio.yaml", &format!("{text}\nbackend: {{tls: true}}\n"), &library).expect("a profile");
+    let desired = profile::resolve(&profile, &library, &Inputs::placeholders(&profile)).expect("it resolves");
+    let mut seen = 0;
+    for service in profile.services() {
+        for proxy in service.proxy.iter().filter(|p| p.mode == mastic::profile::service::ProxyMode::Http) {
+            let specs = desired.containers.values().filter(|spec| *spec.name() == proxy.backends);
+            for spec in specs {
+                seen += 1;
+                let name = spec.name();
+                let mentions = |f: &&mastic::model::FileSpec| {
+                    String::from_utf8_lossy(&f.content).contains(mastic::profile::BACKEND_PATH)
+                };
+                assert!(
+                    spec.files.iter().any(|f| f.path == mastic::profile::BACKEND_PATH),
+                    "{name} has no certificate"
+                );
+                assert!(spec.files.iter().any(|f| mentions(&f)), "no file of {name} names its certificate");
+                let check = spec.check.as_ref().expect("a check");
+                assert!(
+                    check.targets.iter().any(|t| t.starts_with("https://")),
+                    "{name}: {:?}",
+                    check.targets
+                );
+            }
+        }
+    }
+    assert!(seen >= 10, "{seen} backends");
+    let haproxy =
+        desired.containers.values().find(|spec| spec.name().as_str() == "haproxy").expect("HAProxy");
+    let config = haproxy.files.iter().find(|f| f.path == "/etc/haproxy/haproxy.cfg").expect("its config");
+    let config = String::from_utf8_lossy(&config.content);
+    assert_eq!(config.matches("verify required").count(), config.matches("\nbackend ").count(), "{config}");
 }

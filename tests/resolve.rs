@@ -400,3 +400,48 @@ fn an_option_must_be_traced_to_the_line_that_gives_it() {
     assert_eq!(place("two", ("DEFAULT", "debug")).as_deref(), Some("templates/api/api.conf:3"));
     assert_eq!(place("two", ("database", "debug")), None);
 }
+
+#[test]
+fn a_backend_must_get_a_certificate_of_its_service_where_the_proxy_speaks_tls_to_it() {
+    let mut library = fixture::small();
+    let path = "templates/api/service.yaml";
+    let text = String::from_utf8(library.get(path).expect("it is there").bytes.clone()).expect("text");
+    library.insert(
+        path,
+        text.replace("[\"http://{{ host.address }}", "[\"{{ backend.scheme }}://{{ host.address }}"),
+        path,
+    );
+    library.insert(
+        "templates/front/front.cfg",
+        "{% for proxy in proxies %}{% if proxy.backend_tls %}verifyhost {{ proxy.container }}{% endif %}{% endfor %}\n",
+        "front.cfg",
+    );
+    let plain = load(fixture::PROFILE, &library);
+    assert!(plain.backends().is_empty());
+    let desired = resolve(&plain, &library, &Inputs::placeholders(&plain));
+    let api = spec(&desired, "two/api");
+    assert!(!api.files.iter().any(|f| f.path.starts_with("/etc/mastic/tls/")), "{:?}", api.files);
+    let check = api.check.clone().expect("a check");
+    assert_eq!(
+        (check.targets.as_slice(), check.ca),
+        (&["http://10.0.0.2:15000/healthcheck".to_owned()][..], None)
+    );
+
+    let profile = load(&format!("{}backend: {{tls: true}}\n", fixture::PROFILE), &library);
+    let names: Vec<String> = profile.backends().into_iter().map(|(s, n)| format!("{s}: {n:?}")).collect();
+    assert_eq!(names, ["api: {\"10.0.0.1\", \"10.0.0.2\", \"api\"}"]);
+    let desired = resolve(&profile, &library, &Inputs::placeholders(&profile));
+    let api = spec(&desired, "two/api");
+    let pem = api.files.iter().find(|f| f.path == profile::BACKEND_PATH).expect("its certificate");
+    assert_eq!((pem.uid, pem.gid, pem.mode, pem.sensitive), (901, 901, 0o400, true));
+    assert_eq!(file(&desired, "two/api", profile::BACKEND_PATH), "placeholder-for-tls_backend_pem-api");
+    assert!(api.files.iter().any(|f| f.path == profile::CA_PATH));
+    let check = api.check.clone().expect("a check");
+    assert_eq!(check.targets, ["https://10.0.0.2:15000/healthcheck"]);
+    assert_eq!(check.ca.as_deref(), Some(profile::CA_PATH));
+    assert_eq!(file(&desired, "one/front", "/etc/front.cfg"), "verifyhost api\n");
+    // Who is not behind the proxy, and tasks, have nothing to do with it.
+    for other in ["two/api-agent", "one/api-sync"] {
+        assert!(!spec(&desired, other).files.iter().any(|f| f.path == profile::BACKEND_PATH), "{other}");
+    }
+}

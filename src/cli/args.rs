@@ -120,6 +120,10 @@ pub enum Command {
     Status(StatusArgs),
     /// List the generations of this deployment
     History,
+    /// Draw a run as one HTML page: a bar a step, what each waited for, what made it as long as it was
+    Timeline(TimelineArgs),
+    /// Draw sets and services, or containers and tasks, with what starts after what
+    Graph(GraphArgs),
     /// Show logs of one or more containers
     Logs(LogsArgs),
     /// Run a program in a container
@@ -138,6 +142,11 @@ pub enum Command {
     /// The secrets file
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    /// Show which certificate ends when, and renew them
+    #[command(
+        after_help = "Exit codes: 0 all are good and where they belong; 2 one ends soon, or `deploy` is to bring it to its containers."
+    )]
+    Certificates(CertificatesArgs),
     /// Write clouds.yaml and openrc again
     PostDeploy,
     /// Release a lock that a dead run left
@@ -277,8 +286,54 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// Compare with the profile; exit 2 when the cloud differs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub drift: bool,
+    /// Show anew what changes, as it changes; with --json one document a change, on a line
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Tasks that are done as well
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// `timeline`
+#[derive(Clone, Debug, Args)]
+pub struct TimelineArgs {
+    /// Which run: its name or the beginning of it; without it, the last one
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Where to write it; `-` for standard output
+    #[arg(short, long, value_name = "FILE", default_value = "timeline.html", value_hint = ValueHint::FilePath)]
+    pub output: String,
+    /// List the runs that there are
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// `graph`
+#[derive(Clone, Debug, Args)]
+pub struct GraphArgs {
+    /// Containers and tasks instead of sets and services
+    #[arg(long)]
+    pub containers: bool,
+    /// Only this set (repeatable)
+    #[arg(long = "set", value_name = "SET", action = ArgAction::Append)]
+    pub sets: Vec<String>,
+    /// How; without it, as the file's name ends, else DOT
+    #[arg(long, value_enum)]
+    pub format: Option<GraphFormat>,
+    /// Where to write it; without it, to standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// Ways to draw a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For Graphviz.
+    Dot,
+    /// A picture.
+    Svg,
 }
 
 /// `logs`
@@ -399,6 +454,20 @@ pub enum SecretsCommand {
         #[arg(value_name = "FROM", value_hint = ValueHint::AnyPath)]
         from: PathBuf,
     },
+}
+
+/// `certificates`
+#[derive(Clone, Debug, Args)]
+pub struct CertificatesArgs {
+    /// Make those anew that end within a month; `deploy` brings them to their containers
+    #[arg(long)]
+    pub renew: bool,
+    /// With --renew: all that the authority signed, whenever they end
+    #[arg(long, requires = "renew")]
+    pub all: bool,
+    /// With --renew: the authority too, and so all; every client needs its new certificate
+    #[arg(long, requires = "renew")]
+    pub authority: bool,
 }
 
 /// `unlock`

@@ -16,7 +16,8 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use commands::{
-    change, check, exec, generate, history, image, logs, look, prechecks, secrets, status, up, verify,
+    certificates, change, check, exec, generate, graph, history, image, logs, look, prechecks, secrets,
+    status, timeline, up, verify,
 };
 use context::Context;
 use exit::Exit;
@@ -76,6 +77,8 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Deploy(args) => change::deploy(context, args).await,
         Command::Status(args) => status::run(context, args).await,
         Command::History => history::run(context).await,
+        Command::Timeline(args) => timeline::run(context, args),
+        Command::Graph(args) => graph::run(context, args),
         Command::Logs(args) => logs::run(context, args).await,
         Command::Exec(args) => exec::exec(context, args).await,
         Command::Check(args) => check::run(context, args).await,
@@ -83,6 +86,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Stop(args) => change::stop_or_start(context, args, &Purpose::Stop).await,
         Command::Start(args) => change::stop_or_start(context, args, &Purpose::Start).await,
         Command::Secrets(command) => secrets::run(context, command),
+        Command::Certificates(args) => certificates::run(context, args).await,
         Command::PostDeploy => check::post_deploy(context).await,
         Command::Unlock(args) => change::unlock(context, args).await,
         Command::Openstack(args) => exec::openstack(context, args).await,

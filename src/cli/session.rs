@@ -16,7 +16,7 @@ use crate::model::{
 use crate::observe;
 use crate::plan::{self, Options, Plan, Selection};
 use crate::profile::{self, Library, Profile};
-use crate::store::{library, redact::Redactor, secrets, tls};
+use crate::store::{certificates, library, redact::Redactor, secrets, tls};
 
 /// A profile that passed every check, and where its things lie.
 #[derive(Debug)]
@@ -156,10 +156,12 @@ impl Context {
     pub fn secrets(&self, loaded: &Loaded, make: Make) -> Result<BTreeMap<SecretName, Secret>> {
         let requests = loaded.secret_requests();
         let names = certificate_names(&loaded.profile);
-        let (mut all, tls) = match make {
+        let backends = loaded.profile.backends();
+        let (mut all, tls, backends) = match make {
             Make::Keep => {
                 let made = secrets::ensure(&loaded.state, &requests)?;
-                (made.secrets.values().clone(), tls::ensure(&loaded.state, &names)?)
+                let tls = tls::ensure(&loaded.state, &names)?;
+                (made.secrets.values().clone(), tls, certificates::ensure(&loaded.state, &backends)?)
             }
             Make::Pretend => {
                 let mut all = secrets::read(&loaded.state)?.values().clone();
@@ -169,10 +171,12 @@ impl Context {
                     }
                 }
                 let tls = tls::pretend(&loaded.state, &names)?;
-                (all, tls)
+                (all, tls, certificates::pretend(&loaded.state, &backends)?)
             }
         };
         all.extend(tls.secrets());
+        let named = |(service, pem)| Some((profile::backend_secret(&service)?, pem));
+        all.extend(backends.into_iter().filter_map(named));
         Ok(all)
     }
 
@@ -369,7 +373,7 @@ pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&
 }
 
 /// Returns the addresses and names that the public certificate must hold.
-fn certificate_names(profile: &Profile) -> BTreeSet<String> {
+pub fn certificate_names(profile: &Profile) -> BTreeSet<String> {
     let public = &profile.document.public;
     let internal = profile.document.internal.as_ref();
     [Some(public.address.clone()), public.name.clone()]

@@ -13,7 +13,7 @@ use super::perform::Work;
 use super::report::{Outcome, RunReport, SetOutcome, StepReport, longest_chain};
 use super::unwind::unwind;
 use super::{Environment, ExecuteError, StepError};
-use crate::journal::entry::{JOURNAL_VERSION, Stopping};
+use crate::journal::entry::{JOURNAL_VERSION, PlannedStep, Stopping};
 use crate::journal::record::RECORD_VERSION;
 use crate::journal::{Event as JournalEvent, GenerationRecord, RecordOutcome, SlotRecord};
 use crate::model::{Desired, HostName, RunId, SetName};
@@ -44,6 +44,7 @@ pub async fn run(
             purpose: plan.purpose.as_str().to_owned(),
             generation: plan.generation,
             steps: plan.steps.len(),
+            plan: plan.steps.iter().map(PlannedStep::of).collect(),
         })
         .await?;
     let work = Work::new(environment, plan, desired, run.clone());

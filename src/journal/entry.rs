@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DeploymentName, Generation, HostName, RunId};
-use crate::plan::StepId;
+use crate::model::{ContainerName, DeploymentName, Generation, HostName, RunId, SetName};
+use crate::plan::{Action, Step, StepId};
 
 /// Changes whenever an entry written by one version could be misread by another.
 pub const JOURNAL_VERSION: u32 = 1;
@@ -16,6 +16,56 @@ pub struct Entry {
     /// What.
     #[serde(flatten)]
     pub event: Event,
+}
+
+/// What is planned, for whoever looks at the run afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// Its number.
+    pub id: StepId,
+    /// What must be done before it.
+    pub deps: Vec<StepId>,
+    /// The engine it goes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
+    /// The container or task it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerName>,
+    /// Its set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<SetName>,
+    /// The verb, e.g. `await healthy`.
+    pub verb: String,
+    /// What it acts on, as the engine calls it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// Why.
+    pub cause: String,
+    /// What it waits for, e.g. the target of a check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl PlannedStep {
+    /// Writes a step down.
+    pub fn of(step: &Step) -> Self {
+        let until = match &step.action {
+            Action::AwaitHealthy { check: Some(check), .. } => Some(check.targets.join(", ")),
+            Action::AwaitExit { .. } => Some("its end".to_owned()),
+            _ => None,
+        };
+        Self {
+            id: step.id,
+            deps: step.deps.clone(),
+            host: step.host.clone(),
+            container: step.slot.as_ref().map(|slot| slot.container.clone()),
+            set: step.set.clone(),
+            verb: step.action.verb().to_owned(),
+            object: step.action.object().to_owned(),
+            cause: step.cause.to_string(),
+            until,
+        }
+    }
 }
 
 /// What an entry says.
@@ -36,6 +86,9 @@ pub enum Event {
         generation: Option<Generation>,
         /// How many steps it has.
         steps: usize,
+        /// Which: what a timeline needs to explain what waited for what. Missing in older journals.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        plan: Vec<PlannedStep>,
     },
     /// A call is about to be made: from here its outcome is in doubt until the next line about it.
     StepBegan {

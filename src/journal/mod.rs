@@ -3,6 +3,7 @@
 pub mod entry;
 pub mod record;
 pub mod replay;
+pub mod timeline;
 
 pub use entry::{Entry, Event, StepState, Stopping};
 pub use record::{GenerationRecord, RecordOutcome, SlotRecord};

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::layout::{self, Unit};
 use super::service::{Proxy, ProxyMode, Sees};
 use super::variables::{port_variable, proxy_variable, spare_variable, value, values};
-use super::{CA_PATH, Inputs, Loaded, Profile, TLS_SECRETS};
+use super::{BACKEND_PATH, CA_PATH, Inputs, Loaded, Profile, TLS_SECRETS};
 use crate::model::{ContainerName, HostName, Secret, ServiceName, Slot};
 use crate::template::Functions;
 
@@ -39,6 +39,7 @@ pub(super) fn basic(profile: &Profile, host: &HostName) -> Json {
         "host": {"name": host, "address": address, "index": 0},
         "public": public,
         "internal": internal,
+        "backend": {"tls": document.backend.tls, "scheme": scheme(document.backend.tls), "pem": BACKEND_PATH},
         "tls": {"ca": CA_PATH},
         "services": profile.services.keys().collect::<Vec<_>>(),
     })
@@ -286,7 +287,8 @@ fn front(profile: &Profile, loaded: &Loaded, proxy: &Proxy) -> (Json, Front) {
         // Nothing fronts the APIs: the first server is the API.
         let direct = servers.first().map(|server| {
             let address = in_url(server["address"].as_str().unwrap_or_default());
-            format!("{}://{address}:{}", if http { "http" } else { "tcp" }, server["port"])
+            let scheme = if http { scheme(profile.document.backend.tls) } else { "tcp" };
+            format!("{scheme}://{address}:{}", server["port"])
         });
         let direct = direct.unwrap_or_default();
         Front { public: direct.clone(), internal: direct }
@@ -294,11 +296,13 @@ fn front(profile: &Profile, loaded: &Loaded, proxy: &Proxy) -> (Json, Front) {
     let entry = json!({
         "name": proxy.name,
         "service": loaded.service.service,
+        "container": proxy.backends,
         "mode": proxy.mode,
         "check": proxy.check.clone().unwrap_or_default(),
         "public": proxy.public,
         "port": port,
         "listeners": listeners,
+        "backend_tls": http && profile.document.backend.tls,
         "servers": servers,
     });
     (entry, front)

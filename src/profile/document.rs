@@ -32,6 +32,9 @@ pub struct ProfileDocument {
     /// Where the services reach each other's APIs; the public endpoint, if this is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internal: Option<InternalDocument>,
+    /// Between HAProxy and the services behind it.
+    #[serde(default)]
+    pub backend: BackendDocument,
     /// Container sets: what is launched, stopped, selected and upgraded as a unit.
     #[schemars(extend("x-keys" = "set name"))]
     pub sets: BTreeMap<SetName, SetDocument>,
@@ -105,6 +108,16 @@ pub struct InternalDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Whether internal endpoints speak HTTPS.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+/// Between HAProxy and the services behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackendDocument {
+    /// Whether HAProxy speaks TLS to the services, each with a certificate of its own that HAProxy verifies. Where they are on other
+    /// machines, this keeps tokens and passwords from whoever listens on the network between.
     #[serde(default)]
     pub tls: bool,
 }

@@ -64,6 +64,14 @@ pub const TLS_SECRETS: [&str; 4] = ["tls_ca_cert", "tls_vip_cert", "tls_vip_key"
 /// Where the CA certificate belongs in a container.
 pub const CA_PATH: &str = "/etc/mastic/tls/ca.crt";
 
+/// Where a service behind the proxy has its certificate and key, in one, where `backend.tls` is on.
+pub const BACKEND_PATH: &str = "/etc/mastic/tls/backend.pem";
+
+/// Returns the name of the secret with a service's certificate and key for [`BACKEND_PATH`].
+pub fn backend_secret(service: &ServiceName) -> Option<SecretName> {
+    SecretName::new(format!("tls_backend_pem-{service}")).ok()
+}
+
 /// A checked profile with the services it uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
@@ -85,7 +93,7 @@ struct Loaded {
 /// What a profile is resolved with, besides the library.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Inputs {
-    /// All of [`Profile::secret_requests`], and [`TLS_SECRETS`].
+    /// All of [`Profile::secret_requests`], and [`TLS_SECRETS`], and a [`backend_secret`] for each of [`Profile::backends`].
     pub secrets: BTreeMap<SecretName, Secret>,
     /// All of [`Profile::image_requests`], pinned.
     pub images: BTreeMap<ImageName, PinnedImage>,
@@ -103,6 +111,7 @@ impl Inputs {
                 .secret_requests()
                 .into_keys()
                 .chain(TLS_SECRETS.iter().filter_map(|name| SecretName::new(*name).ok()))
+                .chain(profile.backends().keys().filter_map(backend_secret))
                 .map(|name| {
                     let value = Secret::new(format!("placeholder-for-{name}"));
                     (name, value)
@@ -165,6 +174,23 @@ impl Profile {
                 loaded.service.secrets.iter().map(|(name, request)| (name.clone(), request.kind))
             })
             .collect()
+    }
+
+    /// Returns the names and addresses at which the proxy reaches each service over TLS; none where `backend.tls` is off.
+    pub fn backends(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
+        let mut backends: BTreeMap<ServiceName, BTreeSet<String>> = BTreeMap::new();
+        for (name, loaded) in self.services.iter().filter(|_| self.document.backend.tls) {
+            for (index, proxy) in loaded.service.proxy.iter().enumerate() {
+                let Some(unit) = self.layout.units.get(&proxy.backends) else { continue };
+                if proxy.mode == service::ProxyMode::Http && context::proxy_holds(self, name, index, proxy) {
+                    let addresses = unit.hosts.iter().filter_map(|host| self.document.hosts.get(host));
+                    let names = backends.entry(name.clone()).or_default();
+                    names.insert(proxy.backends.to_string());
+                    names.extend(addresses.map(|host| host.address.clone()));
+                }
+            }
+        }
+        backends
     }
 
     /// Returns the images that its containers and tasks need, by name, each with the reference it is known by.

@@ -55,7 +55,6 @@ pub struct Service {
     /// Config files for oslo.config, by template: before anything is stopped or started, the image that is about to read one must
     /// know every option in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("x-keys" = "template"))]
     pub validate: BTreeMap<String, Validate>,
     /// Long-running containers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

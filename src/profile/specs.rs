@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use super::check::service::numeric;
 use super::check::words::{size, target_problem};
 use super::container::{
-    Bind, Container, File, LimitsDocument, Network, PrivilegesDocument, Propagation, Task, Tmpfs, Volume,
+    Bind, Container, File, LimitsDocument, Merge, Network, PrivilegesDocument, Propagation, Task, Tmpfs,
+    Volume,
 };
 use super::diagnostic::Diagnostic;
 use super::files::{self, Room};
+use super::service::ProxyMode;
+use super::{BACKEND_PATH, CA_PATH, backend_secret};
 use crate::model::spec::{Limits, MountSource, MountSpec, Privileges, StopSpec};
-use crate::model::{CheckSpec, ContainerSpec, Role, Slot};
+use crate::model::{CheckSpec, ContainerSpec, Role, SecretName, Slot};
 use crate::template;
 
 /// Seconds a task has to end after TERM, when it is cancelled.
@@ -75,7 +78,7 @@ pub(super) fn container(
                 .iter()
                 .map(|(k, v)| (k.as_str(), v.as_str(), environment(k)))
                 .collect(),
-            files: placed(&container.files, &[base[0], base[1], "files"]),
+            files: with_certificates(room, container, placed(&container.files, &[base[0], base[1], "files"])),
             volumes: &container.volumes,
             binds: &container.binds,
             binds_place: at("binds"),
@@ -89,6 +92,40 @@ pub(super) fn container(
         },
         out,
     )
+}
+
+/// Adds what a container behind the proxy needs to speak TLS, and to have its health looked at over it.
+fn with_certificates(
+    room: &Room<'_>,
+    container: &Container,
+    mut files: Vec<(File, Vec<String>)>,
+) -> Vec<(File, Vec<String>)> {
+    let fronted =
+        room.loaded.service.proxy.iter().any(|p| p.mode == ProxyMode::Http && p.backends == *room.name);
+    if !fronted || !room.profile.document.backend.tls {
+        return files;
+    }
+    let owner = numeric(&room.loaded.service, &container.user).map(|(uid, gid)| format!("{uid}:{gid}"));
+    let wanted = [
+        (CA_PATH, SecretName::new("tls_ca_cert").ok(), "0644", Some("0:0".to_owned())),
+        (BACKEND_PATH, backend_secret(&room.unit.service), "0400", owner),
+    ];
+    for (path, secret, mode, owner) in wanted {
+        if !files.iter().any(|(file, _)| file.path == path) {
+            let file = File {
+                path: path.to_owned(),
+                template: None,
+                content_secret: secret,
+                owner,
+                mode: mode.to_owned(),
+                merge: Merge::None,
+                when: None,
+            };
+            // Where the proxy entry stands is why the file is there.
+            files.push((file, vec!["proxy".to_owned()]));
+        }
+    }
+    files
 }
 
 /// Resolves a task with the container it is like.
@@ -281,7 +318,9 @@ fn check_spec(room: &Room<'_>, check: &CheckSpec, out: &mut Vec<Diagnostic>) -> 
         Some(host) => Some(string(room, host, &path(&["containers", name, "check", "host"]), out)?),
         None => None,
     };
-    Some(CheckSpec { targets, host, ..check.clone() })
+    // Our own authority's certificates are meant, where nothing else is said.
+    let own = targets.iter().any(|target| target.starts_with("https://")).then(|| CA_PATH.to_owned());
+    Some(CheckSpec { targets, host, ca: check.ca.clone().or(own), ..check.clone() })
 }
 
 fn mounts(room: &Room<'_>, common: &Common<'_>, out: &mut Vec<Diagnostic>) -> Vec<MountSpec> {

@@ -301,6 +301,7 @@ fn check_uses(
                     "internal" => {
                         ("unknown-name", fixed(&["address", "name", "tls", "scheme"]), "`internal` has no")
                     }
+                    "backend" => ("unknown-name", fixed(&["tls", "scheme", "pem"]), "`backend` has no"),
                     "tls" => ("unknown-name", fixed(&["ca"]), "`tls` has no"),
                     _ => continue,
                 };

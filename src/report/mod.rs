@@ -5,6 +5,7 @@
 pub mod event;
 pub mod json;
 pub mod live;
+pub mod page;
 pub mod plain;
 
 pub use event::{Event, Outcome, Reporter, Silent};

@@ -54,11 +54,21 @@ pub struct Certificate {
     pub not_before: Timestamp,
     /// Until.
     pub not_after: Timestamp,
-    /// Certificate and key as containers get them.
+    /// The certificate alone, as PEM.
+    pub certificate: String,
+    /// Certificate and key, as PEM.
     pub bundle: Secret,
 }
 
 impl Certificate {
+    /// Returns what containers get of it.
+    pub fn content(&self) -> &str {
+        match self.usage {
+            Use::Authority => &self.certificate,
+            Use::Endpoints | Use::Backend(_) => self.bundle.expose(),
+        }
+    }
+
     /// Returns the days that are left; negative once it has ended.
     pub fn days_left(&self, now: Timestamp) -> i64 {
         (self.not_after.as_second() - now.as_second()).div_euclid(DAY)
@@ -139,6 +149,7 @@ pub fn list(state: &Path, backends: &Backends) -> Result<Vec<Certificate>, TlsEr
             not_after: at(pair.not_after),
             bundle: Secret::new(bundle(&pair.cert, &pair.key).as_str()),
             names: pair.names,
+            certificate: pair.cert,
         });
     }
     Ok(found)
@@ -159,4 +170,85 @@ pub fn renew(
     backends_at(state, backends, now, true, anew.leaves)?;
     let known: BTreeSet<&str> = before.iter().map(|c| c.bundle.expose()).collect();
     Ok(list(state, backends)?.into_iter().filter(|c| !known.contains(c.bundle.expose())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> BTreeSet<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn backends() -> Backends {
+        [
+            ("keystone".parse().unwrap(), names(&["keystone-api", "10.0.0.1"])),
+            ("glance".parse().unwrap(), names(&["glance-api"])),
+        ]
+        .into()
+    }
+
+    fn told(list: &[Certificate]) -> Vec<(Use, String)> {
+        list.iter().map(|c| (c.usage.clone(), c.bundle.expose().to_owned())).collect()
+    }
+
+    #[test]
+    fn each_service_must_have_a_key_of_its_own_for_its_names_and_keep_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path();
+        tls::ensure(state, &names(&["127.0.0.1"])).unwrap();
+        let first = ensure(state, &backends()).unwrap();
+        assert_eq!(ensure(state, &backends()).unwrap(), first);
+        assert_eq!(pretend(state, &backends()).unwrap(), first);
+        let [glance, keystone] = first.values().map(Secret::expose).collect::<Vec<_>>()[..] else { panic!() };
+        assert_ne!(glance.split_once("PRIVATE KEY"), keystone.split_once("PRIVATE KEY"));
+        let listed = list(state, &backends()).unwrap();
+        let uses: Vec<&Use> = listed.iter().map(|c| &c.usage).collect();
+        assert!(
+            matches!(uses[..], [Use::Authority, Use::Endpoints, Use::Backend(_), Use::Backend(_)]),
+            "{uses:?}"
+        );
+        assert_eq!(listed[3].names, names(&["keystone-api", "10.0.0.1"]));
+        assert!(!listed[0].content().contains("PRIVATE"), "the authority's key went out");
+        // Another name makes another certificate.
+        let mut moved = backends();
+        moved.insert("glance".parse().unwrap(), names(&["glance-api", "10.0.0.2"]));
+        let second = ensure(state, &moved).unwrap();
+        assert_ne!(second[&"glance".parse().unwrap()], first[&"glance".parse().unwrap()]);
+        assert_eq!(second[&"keystone".parse().unwrap()], first[&"keystone".parse().unwrap()]);
+    }
+
+    #[test]
+    fn to_renew_must_make_anew_what_was_asked_for_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, vip) = (dir.path(), names(&["127.0.0.1"]));
+        tls::ensure(state, &vip).unwrap();
+        ensure(state, &backends()).unwrap();
+        let before = told(&list(state, &backends()).unwrap());
+        assert!(renew(state, &vip, &backends(), Renew::Due).unwrap().is_empty());
+        let leaves = renew(state, &vip, &backends(), Renew::Leaves).unwrap();
+        assert_eq!(leaves.len(), 3);
+        let after = told(&list(state, &backends()).unwrap());
+        assert_eq!(after[0], before[0], "the authority is another");
+        assert!(after[1..].iter().zip(&before[1..]).all(|(a, b)| a != b));
+        assert_eq!(renew(state, &vip, &backends(), Renew::Authority).unwrap().len(), 4);
+        // All of them fit the new one: nothing is left to do.
+        assert!(renew(state, &vip, &backends(), Renew::Due).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_ends_soon_must_be_due_and_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, vip) = (dir.path(), names(&["127.0.0.1"]));
+        let long_ago = Timestamp::now() - std::time::Duration::from_hours(800 * 24);
+        tls::ensure_at(state, &vip, long_ago, Anew::default()).unwrap();
+        backends_at(state, &backends(), long_ago, true, false).unwrap();
+        let now = Timestamp::now();
+        let listed = list(state, &backends()).unwrap();
+        let due: Vec<bool> = listed.iter().map(|c| c.is_due(now)).collect();
+        assert_eq!(due, [false, true, true, true]);
+        assert_eq!(listed[1].days_left(now), 25);
+        assert_eq!(renew(state, &vip, &backends(), Renew::Due).unwrap().len(), 3);
+        assert!(list(state, &backends()).unwrap().iter().all(|c| !c.is_due(now)));
+    }
 }

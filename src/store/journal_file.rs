@@ -102,6 +102,27 @@ impl Journal {
     }
 }
 
+/// Returns the journals of a state folder, the oldest first: a run's name begins with its time.
+pub fn paths(state: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    let folder = state.join(FOLDER);
+    let failed = |source| JournalError::Read { path: folder.clone(), source };
+    let mut paths = Vec::new();
+    match std::fs::read_dir(&folder) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry.map_err(failed)?.path();
+                if path.extension().is_some_and(|suffix| suffix == SUFFIX) {
+                    paths.push(path);
+                }
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    paths.sort();
+    Ok(paths)
+}
+
 /// A run that did not come to its end, or whose journal is damaged, and nobody was told yet.
 #[derive(Clone, Debug)]
 pub struct Unsettled {
@@ -115,28 +136,13 @@ pub struct Unsettled {
 ///
 /// Hold the deployment's lock: a run that is still going on looks the same.
 pub fn unsettled(state: &Path, deployment: &DeploymentName) -> Result<Vec<Unsettled>, JournalError> {
-    let folder = state.join(FOLDER);
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| JournalError::Read { path, source }
     };
-    let mut paths = Vec::new();
-    match std::fs::read_dir(&folder) {
-        Ok(entries) => {
-            for entry in entries {
-                let path = entry.map_err(failed(&folder))?.path();
-                if path.extension().is_some_and(|suffix| suffix == SUFFIX) {
-                    paths.push(path);
-                }
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(&folder)(error)),
-    }
-    // A run's name begins with its time. Each run settles those before it, so none is read twice.
-    paths.sort();
+    // Each run settles those before it, so none is read twice.
     let mut found = Vec::new();
-    for path in paths.into_iter().rev() {
+    for path in paths(state)?.into_iter().rev() {
         let replay = replay(&std::fs::read(&path).map_err(failed(&path))?);
         let other = matches!(&replay.began, Some(Event::RunBegan { deployment: of, .. }) if of != deployment);
         if other {
@@ -202,6 +208,7 @@ mod tests {
             purpose: "deploy".to_owned(),
             generation: None,
             steps: 3,
+            plan: Vec::new(),
         }
     }
 

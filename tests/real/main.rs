@@ -11,6 +11,7 @@ mod commands_hosts;
 mod commands_plan;
 mod commands_programs;
 mod commands_registry;
+mod commands_tls;
 #[path = "../support/engine.rs"]
 mod engine;
 mod faults;

@@ -1,10 +1,12 @@
 //! One file a command, or a family of them.
 
 pub mod carry_out;
+pub mod certificates;
 pub mod change;
 pub mod check;
 pub mod exec;
 pub mod generate;
+pub mod graph;
 pub mod history;
 pub mod image;
 pub mod logs;
@@ -12,5 +14,6 @@ pub mod look;
 pub mod prechecks;
 pub mod secrets;
 pub mod status;
+pub mod timeline;
 pub mod up;
 pub mod verify;

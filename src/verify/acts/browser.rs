@@ -26,7 +26,7 @@ const NAME: &str = "browser";
 /// A bound for what grows without end.
 const MEMORY: u64 = 2 << 30;
 /// How long a page may take to show what is looked for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Seconds until the driver listens.
 const LISTENS: &str = "60";
 

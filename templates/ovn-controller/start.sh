@@ -6,6 +6,7 @@ ovs-vsctl --timeout=20 --no-wait -- set Open_vSwitch . \
     external_ids:ovn-remote='{% for node in hosts_of(container="ovn-sb") %}{% if not loop.first %},{% endif %}tcp:{{ node.address }}:{{ port.ovn_sb }}{% endfor %}' \
     external_ids:ovn-remote-probe-interval={{ var.ovn_probe * 1000 }} \
     external_ids:ovn-monitor-all=true \
+    external_ids:ovn-match-northd-version=true \
     external_ids:ovn-encap-type=geneve \
     external_ids:ovn-encap-ip='{% if var.ovn_tunnel_address %}{{ var.ovn_tunnel_address }}{% else %}{{ host.address }}{% endif %}' \
     external_ids:ovn-bridge='{{ var.ovn_bridge }}' \

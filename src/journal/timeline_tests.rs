@@ -43,7 +43,10 @@ fn journal(more: &[(f64, Event)]) -> Vec<u8> {
     };
     let step = |id: u32, from: f64, to: f64| {
         let step = StepId(id);
-        [(from, Event::StepBegan { step, action: String::new(), stops: None }), (to, Event::StepDone { step })]
+        [
+            (from, Event::StepBegan { step, action: String::new(), stops: None }),
+            (to, Event::StepDone { step }),
+        ]
     };
     let mut events = vec![(0.0, began)];
     events.extend(

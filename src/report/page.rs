@@ -1,6 +1,6 @@
 //! A timeline as one HTML page that needs nothing else: no script, no font, no picture from anywhere. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::journal::timeline::{Bar, End, Lane, Link, Timeline};
@@ -70,7 +70,8 @@ fn head(out: &mut String, t: &Timeline, title: &str) {
 
 fn chart(out: &mut String, t: &Timeline, colors: &BTreeMap<SetName, String>) {
     let scale = Scale { seconds: t.seconds.max(0.001) };
-    let several = t.lanes.iter().any(|lane| t.lanes.first().is_some_and(|first| first.host != lane.host));
+    let hosts: BTreeSet<_> = t.lanes.iter().filter_map(|lane| lane.host.as_ref()).collect();
+    let several = hosts.len() > 1;
     let lines: String =
         ticks(t.seconds).iter().map(|at| format!("<u style=\"left:{}\"></u>", scale.at(*at))).collect();
     out.push_str("<div class=\"chart\">\n<div class=\"row axis\"><span></span><div class=\"time\">");

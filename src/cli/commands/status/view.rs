@@ -200,13 +200,14 @@ impl Row {
         self.labels.role == LabelRole::Task
     }
 
-    /// Whether it is as it should be: a service runs and is not found ill, a task has ended well.
+    /// Whether it is as it should be: a service runs and is not found ill, a task has ended well. (The engine itself looks only
+    /// every half minute; a deploy has waited for each by then.)
     fn is_good(&self) -> bool {
         let c = &self.container;
         if self.is_task() {
             return c.state == ContainerState::Exited && c.exit_code == Some(0);
         }
-        c.state == ContainerState::Running && matches!(c.health, Health::Healthy | Health::None)
+        c.state == ContainerState::Running && c.health != Health::Unhealthy
     }
 
     /// Says in one or two words how it is. What is wrong is in capitals.
@@ -376,11 +377,11 @@ mod tests {
     fn everything_must_be_seen_at_one_glance() {
         let memory = [(ContainerId("mariadb".to_owned()), 260 << 20)].into();
         insta::assert_snapshot!(format!("{}\n{}", status().headline(&memory), status().text(&memory, look(false, false))), @r"
-        deployment aio, release 2026.1, generation 3: 2 of 4 containers are well, 1 of 1 tasks are done, 260 MiB in use
+        deployment aio, release 2026.1, generation 3: 3 of 4 containers are well, 1 of 1 tasks are done, 260 MiB in use
         SET       SERVICE   CONTAINER        STATE        GEN  IMAGE         UP     MEMORY
         database                             well                                   260 MiB
                   mariadb   mariadb          healthy      1    abababababab  2h 2m  260 MiB
-        api                                  1 of 3 well
+        api                                  2 of 3 well
                   glance    glance-api       running      1    abababababab  2h 2m
                   keystone  keystone-api     healthy      1    abababababab  2h 2m
                             keystone-fernet  EXITED 137   1    abababababab
@@ -394,7 +395,7 @@ mod tests {
         let line = |word: &str| text.lines().find(|line| line.contains(word)).unwrap_or_default().to_owned();
         assert!(line("EXITED 137").starts_with("\u{1b}[31m"), "{text}");
         assert!(line("mariadb  ").starts_with("          mariadb"), "{text}");
-        assert!(line("glance-api").starts_with("\u{1b}[33m"), "{text}");
+        assert!(line("glance-api").starts_with("          glance"), "{text}");
     }
 
     #[test]

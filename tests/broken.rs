@@ -78,6 +78,21 @@ fn key_of(line: &str) -> Option<(&str, usize)> {
     (word && !trimmed.starts_with('#')).then_some((key, line.len() - trimmed.len() + colon + 1))
 }
 
+/// Whether the key of a line is a name that an operator chose: any other would do as well.
+fn is_name(lines: &[&str], number: usize) -> bool {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let above = lines
+        .iter()
+        .take(number)
+        .rev()
+        .filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#'));
+    let mut parents = above.filter(|line| depth(line) < depth(lines[number]));
+    parents
+        .next()
+        .and_then(|line| key_of(line))
+        .is_some_and(|(key, _)| ["flavors", "networks"].contains(&key))
+}
+
 fn mutations(text: &str, seed: u64) -> Vec<Mutation> {
     let mut random = Random(seed);
     let lines: Vec<&str> = text.lines().collect();
@@ -113,7 +128,7 @@ fn mutations(text: &str, seed: u64) -> Vec<Mutation> {
             );
         }
         if let Some((key, value)) = key_of(line) {
-            let known = KEYS.contains(&key);
+            let known = KEYS.contains(&key) && !is_name(&lines, number);
             let broken = if known { Expect::Broken } else { Expect::Unknown };
             let renamed = line.replacen(key, &format!("{key}x"), 1);
             add(format!("line {at}: key renamed"), with(number, renamed), broken);

@@ -153,16 +153,18 @@ fn characters(source: &Source, text: &str, out: &mut Vec<Diagnostic>) -> bool {
     for (number, line) in text.split('\n').enumerate() {
         let line = line.strip_suffix('\r').unwrap_or(line);
         if let Some((column, c)) = line.chars().enumerate().find(|(_, c)| {
-            (c.is_control() && *c != '\t' && *c != '\u{85}') || matches!(c, '\u{fffe}' | '\u{ffff}')
+            (c.is_control() && *c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
         }) {
+            // YAML 1.1 ends a line at these, 1.2 does not: what stands behind one would be a comment for us and a key for others.
+            let said = match c {
+                '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                    format!("the invisible U+{:04X} ends a line for some YAML parsers only", u32::from(c))
+                }
+                _ => format!("the control character U+{:04X} is not allowed in YAML", u32::from(c)),
+            };
             out.push(
-                Diagnostic::new(
-                    "control-character",
-                    source,
-                    Span::new(number + 1, column + 1, 1),
-                    format!("the control character U+{:04X} is not allowed in YAML", u32::from(c)),
-                )
-                .help("remove it; inside double quotes it can be written as an escape such as \\x1b"),
+                Diagnostic::new("control-character", source, Span::new(number + 1, column + 1, 1), said)
+                    .help("remove it; inside double quotes it can be written as an escape such as \\x1b"),
             );
         }
     }
@@ -498,6 +500,8 @@ mod tests {
         let (_, errors) = read("a:\n\tb: 1\n\tc: 2\n");
         assert_eq!(errors.len(), 2, "{errors:?}");
         let (_, errors) = read("a: \u{1}\nb: \u{7}\n");
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        let (_, errors) = read("a: 1 # \u{2028}b: 2\nc: \u{85}\n");
         assert_eq!(errors.len(), 2, "{errors:?}");
     }
 

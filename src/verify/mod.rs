@@ -14,6 +14,7 @@ mod report;
 mod scene;
 mod steps;
 pub mod tempest;
+mod tool;
 mod walk;
 mod webdriver;
 
@@ -30,6 +31,7 @@ pub use reach::ping_now;
 pub use report::{Report, StepReport, Verdict};
 pub use scene::Guest;
 pub use steps::{Choice, StepId, choose};
+pub use tool::Place;
 
 use crate::cloud::{CloudError, Login, Session};
 use crate::model::Secret;
@@ -58,7 +60,7 @@ pub struct Options {
     /// What servers boot from; needed when [`choose`] names [`StepId::Server`].
     pub guest: Option<Guest>,
     /// Where a browser runs; needed when [`choose`] names [`StepId::Browser`].
-    pub browser: Option<tempest::Place>,
+    pub browser: Option<Place>,
     /// Leave everything where it is at the end, for a look. The next run removes it.
     pub keep: bool,
 }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use super::acts;
 use super::facts::Facts;
 use super::steps::StepId;
-use super::tempest::Place;
+use super::tool::Place;
 use super::walk::{ActResult, Actor, Failure};
 use crate::cloud::{Login, ProjectRef, Session};
 use crate::model::Secret;

@@ -1,4 +1,5 @@
-"""Brings Keystone's schema to this release and makes the administrator, the roles and the first project.
+"""Brings Keystone's schema to this release and makes the administrator, the roles, the first project and its own entry in the
+catalogue: what would be a dozen requests to the API costs next to nothing here.
 
 `expand` makes a new database whole; of one that is in use it only adds, so that the old release can still serve.
 `contract` (after the upgrade was committed) drops what only the old release needed. Idempotent. The password comes from
@@ -50,7 +51,7 @@ def expand():
     print("schema: " + ", ".join(f"{branch} {head}" for branch, head in sorted(upgrades.get_current_heads().items())))
 
 
-def accounts():
+def accounts(region, public, internal):
     with open("/etc/keystone/admin-password", encoding="utf-8") as file:
         password = file.read().strip()
     first = bootstrap.Bootstrapper()
@@ -59,18 +60,24 @@ def accounts():
     first.project_name = "admin"
     first.admin_role_name = "admin"
     first.immutable_roles = True
+    first.region_id = region
+    first.service_name = "keystone"
+    first.public_url = public
+    first.internal_url = first.admin_url = internal
     first.bootstrap()
-    print("accounts: admin, its project and the roles are there")
+    bootstrap.PROVIDERS.catalog_api.update_service(first.service_id, {"description": "OpenStack Identity"})
+    print("accounts: admin, its project, the roles and the catalogue's first entry are there")
 
 
-# Keystone would take the word for an option of its own.
-phase = sys.argv.pop()
+# Keystone would take the words for options of its own.
+phase, *arguments = sys.argv[1:]
+del sys.argv[1:]
 keystone.server.configure(config_files=["/etc/keystone/keystone.conf"])
 # Reads every option: a value of the wrong kind fails here, while the old API still serves, not in the first request to need it.
 keystone.conf.CONF.log_opt_values(logging.getLogger("options"), logging.NOTSET)
 if phase == "expand":
     expand()
-    accounts()
+    accounts(*arguments)
 else:
     upgrades.contract_schema()
 # All is committed; taking the interpreter apart would cost most of a second.

@@ -5,13 +5,6 @@ umask 007
 chmod 770 /run/openvswitch
 database=/var/lib/openvswitch/conf.db
 schema=/usr/share/openvswitch/vswitch.ovsschema
-if [ ! -e "$database" ]; then
-    # It gets its name when it is whole.
-    rm -f "$database.new"
-    ovsdb-tool create "$database.new" "$schema"
-    mv "$database.new" "$database"
-elif [ "$(ovsdb-tool needs-conversion "$database" "$schema")" = yes ]; then
-    ovsdb-tool convert "$database" "$schema"
-fi
+{% include "shared/ovsdb.sh" -%}
 exec ovsdb-server --remote=punix:/run/openvswitch/db.sock --unixctl=/run/openvswitch/ovsdb.ctl \
     -vconsole:info -vsyslog:off -vfile:off "$database"

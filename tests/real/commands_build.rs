@@ -74,7 +74,10 @@ fn a_build_must_do_what_its_plan_says_and_nothing_twice() {
     assert!(plan(&cloud, &[], 0).values().all(|decision| decision["keep"].is_string()));
 
     // A changed file of the folder is named; only that image is built.
-    cloud.write("extra/images/toy/talk", "#!/bin/sh\nexec sleep infinity\n");
+    cloud.write(
+        "extra/images/toy/talk",
+        &format!("#!/bin/sh\n# {}, changed\nexec sleep infinity\n", std::process::id()),
+    );
     let changed = plan(&cloud, &[], 2);
     assert!(changed["base"]["keep"].is_string(), "{changed:#?}");
     let parts = changed["toy"]["build"][0]["changed"].as_array().expect("it says what changed").clone();

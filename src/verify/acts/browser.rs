@@ -1,28 +1,17 @@
 //! Horizon as a person sees it: a real browser, in a container of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
 use super::super::scene::Scene;
-use super::super::tempest::Place;
+use super::super::tool::{self, AUTHORITY, Held, Tool};
 use super::super::walk::{ActResult, Failure};
 use super::super::webdriver::Browser;
-use crate::build::INIT_BINARY;
-use crate::engine::{CreateRequest, ExecRequest, archive};
-use crate::model::labels::{self, LabelRole};
-use crate::model::spec::{
-    FileSpec, INIT_PATH, Limits, MountSource, MountSpec, Privileges, StopSpec, TaskTrigger,
-};
-use crate::model::{ContainerId, ContainerSpec, NameError, Role, Slot, TaskPhase};
+use crate::engine::ExecRequest;
+use crate::model::spec::INIT_PATH;
 use crate::store::{files, tls};
 
-/// The image's user (`images/browser/image.yaml`).
-const USER: u32 = 819;
-const AUTHORITY: &str = "/etc/mastic/tls/ca.crt";
-/// What the container, its service and its set are called.
-const NAME: &str = "browser";
 /// A bound for what grows without end.
 const MEMORY: u64 = 2 << 30;
 /// How long a page may take to show what is looked for.
@@ -57,39 +46,18 @@ pub(in crate::verify) async fn browser(scene: &Scene) -> ActResult {
         .map_err(|error| Failure(format!("no port is free: {error}")))?
         .port();
     let authority = files::read_optional(&tls::ca_path(&scene.state))?.filter(|_| root.starts_with("https:"));
-    let spec = spec(place, port, authority)?;
-    let labels = [
-        (labels::DEPLOYMENT, place.deployment.to_string()),
-        (labels::ROLE, LabelRole::Tool.as_str().to_owned()),
-        (labels::RUN, scene.name.clone()),
-    ];
-    let request = CreateRequest::Spec {
-        // By its name a later run finds what a killed one left.
-        name: scene.name.clone(),
-        spec: &spec,
-        deployment: &place.deployment,
-        labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-    };
-    let id = place.engine.create(&request).await?;
-    let seen = shown(scene, place, &id, &spec, root, port).await;
-    place.engine.remove(&id, true).await?;
+    let held = place.make(&scene.name, tool(port, authority)).await?;
+    let seen = shown(scene, &held, root, port).await;
+    held.remove().await?;
     seen
 }
 
 /// The part between the container's creation and its removal.
-async fn shown(
-    scene: &Scene,
-    place: &Place,
-    id: &ContainerId,
-    spec: &ContainerSpec,
-    root: &str,
-    port: u16,
-) -> ActResult {
-    place.engine.upload(id, archive::config(&spec.files, INIT_BINARY)?).await?;
-    place.engine.start(id).await?;
+async fn shown(scene: &Scene, held: &Held<'_>, root: &str, port: u16) -> ActResult {
+    held.start().await?;
     let target = format!("tcp:127.0.0.1:{port}");
     let command = [INIT_PATH, "check", "--wait", LISTENS, &target].map(str::to_owned).to_vec();
-    let listens = place.engine.exec(id, &ExecRequest { command, ..ExecRequest::default() }).await?;
+    let listens = held.engine.exec(&held.id, &ExecRequest { command, ..ExecRequest::default() }).await?;
     if listens.code != 0 {
         return Err(Failure(format!(
             "the browser's driver does not listen: {}",
@@ -129,43 +97,21 @@ async fn keep(browser: &Browser, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn spec(place: &Place, port: u16, authority: Option<Vec<u8>>) -> Result<ContainerSpec, NameError> {
+fn tool(port: u16, authority: Option<Vec<u8>>) -> Tool {
     let mut command = vec!["/usr/local/lib/mastic/mastic-browser".to_owned(), port.to_string()];
     let mut files = Vec::new();
     if let Some(content) = authority {
         command.push(AUTHORITY.to_owned());
-        files.push(FileSpec {
-            path: AUTHORITY.to_owned(),
-            uid: USER,
-            gid: USER,
-            mode: 0o644,
-            content,
-            origin: "mastic verify".to_owned(),
-            sensitive: false,
-        });
+        files.push(tool::file(AUTHORITY, content, 0o644, false));
     }
-    Ok(ContainerSpec {
-        slot: Slot { host: place.host.clone(), container: NAME.parse()? },
-        service: NAME.parse()?,
-        set: NAME.parse()?,
-        role: Role::Task { phase: TaskPhase::Check, trigger: TaskTrigger::Spec, deadline: 0 },
-        image: place.image.clone(),
-        init_args: Vec::new(),
+    Tool {
+        name: "browser",
         command,
-        user: (USER, USER),
-        working_dir: "/tmp".to_owned(),
-        environment: BTreeMap::new(),
+        working_dir: "/tmp",
         files,
-        mounts: vec![MountSpec {
-            source: MountSource::Tmpfs { options: "mode=1777,size=1g".to_owned() },
-            target: "/tmp".to_owned(),
-            read_only: false,
-        }],
-        host_network: true,
-        privileges: Privileges::default(),
-        limits: Limits { memory: MEMORY, pids: 1024, ..Limits::default() },
-        check: None,
-        stop: StopSpec { signal: "SIGTERM".to_owned(), grace: 2 },
-        after: BTreeSet::new(),
-    })
+        tmpfs: vec![("/tmp", "mode=1777,size=1g".to_owned())],
+        memory: MEMORY,
+        grace: 2,
+        ..Tool::default()
+    }
 }

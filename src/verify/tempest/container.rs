@@ -1,31 +1,22 @@
 //! The container that runs the tests: started, listened to until it ends, removed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::tally::{Line, Lines, Tally, Verdict, plain};
-use crate::build::INIT_BINARY;
-use crate::engine::{CreateRequest, Engine, EngineResult, LogOptions, archive};
-use crate::model::labels::{self, LabelRole};
-use crate::model::spec::{FileSpec, Limits, MountSource, MountSpec, Privileges, StopSpec, TaskTrigger};
-use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, DeploymentName, HostName, NameError, PinnedImage, Role, Slot,
-    TaskPhase,
-};
+use crate::engine::{Engine, EngineResult, LogOptions};
+use crate::model::{ContainerId, ContainerState};
 use crate::report::event::Outcome;
 use crate::report::{Event, Reporter};
 use crate::store::redact::Redactor;
+use crate::verify::tool::{self, AUTHORITY, Held, Place, Tool, USER};
 use crate::verify::walk::Failure;
 
-/// The image's user (`images/tempest/image.yaml`).
-const USER: u32 = 819;
-/// Where it finds its configuration, and the authority's certificate.
+/// Where it finds its configuration.
 const CONF: &str = "/etc/tempest/tempest.conf";
-pub(super) const AUTHORITY: &str = "/etc/mastic/tls/ca.crt";
 /// Two workers, the listing and the runner: a bound for what grows without end.
 const MEMORY: u64 = 4 << 30;
 /// Seconds for Tempest to end by itself.
@@ -34,23 +25,8 @@ const GRACE: u32 = 10;
 const ATTEMPTS: usize = 5;
 /// Lines beside the tests' that are shown when the runner gives up.
 const TAIL: usize = 20;
-/// What the container, its service and its set are called.
+/// What the container is called, and whose words its output is.
 const TEMPEST: &str = "tempest";
-
-/// Where and as what tests run.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The engine.
-    pub engine: Arc<dyn Engine>,
-    /// Its host.
-    pub host: HostName,
-    /// The deployment, by which a later run finds what this one left.
-    pub deployment: DeploymentName,
-    /// The image.
-    pub image: PinnedImage,
-    /// Masks secrets in what is printed.
-    pub redactor: Redactor,
-}
 
 /// Which tests, and with what.
 pub(super) struct Job<'a> {
@@ -61,122 +37,70 @@ pub(super) struct Job<'a> {
     pub(super) concurrency: u32,
 }
 
-impl Place {
-    /// Removes the containers of runs that are dead.
-    pub(in crate::verify) async fn sweep(&self, is_leftover: impl Fn(&str) -> bool) -> EngineResult<()> {
-        for container in self.engine.containers(&self.deployment).await? {
-            let role = container.labels.get(labels::ROLE).and_then(|role| LabelRole::parse(role));
-            if role == Some(LabelRole::Tool) && is_leftover(&container.name) {
-                self.engine.remove(&container.id, true).await?;
-            }
-        }
-        Ok(())
-    }
+/// Runs the tests, and tells of each. Cancelled: ends them where they are.
+pub(super) async fn run(
+    place: &Place,
+    job: &Job<'_>,
+    reporter: &dyn Reporter,
+    cancel: &CancellationToken,
+) -> Result<Tally, Failure> {
+    let held = place.make(job.name, tool(job)).await?;
+    let outcome = started(&held, &place.redactor, reporter, cancel).await;
+    // It holds the administrator's password: it goes, whatever happened.
+    let removed = held.remove().await;
+    let tally = outcome?;
+    removed?;
+    Ok(tally)
+}
 
-    /// Runs the tests, and tells of each. Cancelled: ends them where they are.
-    pub(super) async fn run(
-        &self,
-        job: &Job<'_>,
-        reporter: &dyn Reporter,
-        cancel: &CancellationToken,
-    ) -> Result<Tally, Failure> {
-        let spec = self.spec(job)?;
-        let labels = [
-            (labels::DEPLOYMENT, self.deployment.to_string()),
-            (labels::ROLE, LabelRole::Tool.as_str().to_owned()),
-            (labels::RUN, job.name.to_owned()),
-        ];
-        let request = CreateRequest::Spec {
-            name: job.name.to_owned(),
-            spec: &spec,
-            deployment: &self.deployment,
-            labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        };
-        let id = self.engine.create(&request).await?;
-        let outcome = self.started(&id, &spec, reporter, cancel).await;
-        // It holds the administrator's password: it goes, whatever happened.
-        let removed = self.engine.remove(&id, true).await;
-        let tally = outcome?;
-        removed?;
-        Ok(tally)
+async fn started(
+    held: &Held<'_>,
+    redactor: &Redactor,
+    reporter: &dyn Reporter,
+    cancel: &CancellationToken,
+) -> Result<Tally, Failure> {
+    held.start().await?;
+    let mut listener = Listener::new(redactor, reporter);
+    tokio::select! {
+        heard = listener.listen(held.engine, &held.id) => heard?,
+        () = cancel.cancelled() => {
+            held.engine.stop(&held.id, Duration::from_secs(u64::from(GRACE))).await?;
+            return Ok(listener.tally);
+        }
     }
-
-    async fn started(
-        &self,
-        id: &ContainerId,
-        spec: &ContainerSpec,
-        reporter: &dyn Reporter,
-        cancel: &CancellationToken,
-    ) -> Result<Tally, Failure> {
-        self.engine.upload(id, archive::config(&spec.files, INIT_BINARY)?).await?;
-        self.engine.start(id).await?;
-        let mut listener = Listener::new(&self.redactor, reporter);
-        tokio::select! {
-            heard = listener.listen(self.engine.as_ref(), id) => heard?,
-            () = cancel.cancelled() => {
-                self.engine.stop(id, Duration::from_secs(u64::from(GRACE))).await?;
-                return Ok(listener.tally);
-            }
-        }
-        let there = self.engine.container(&id.0).await?;
-        if there.exit_code != Some(0) && listener.tally.broken.is_none() {
-            let code =
-                there.exit_code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
-            let memory = if there.oom_killed { ", killed for want of memory" } else { "" };
-            let tail: Vec<_> = listener.tail.iter().map(|line| format!("\n  | {line}")).collect();
-            listener.tally.broken =
-                Some(format!("Tempest's container ended with {code}{memory}{}", tail.concat()));
-        }
-        Ok(listener.tally)
+    let there = held.engine.container(&held.id.0).await?;
+    if there.exit_code != Some(0) && listener.tally.broken.is_none() {
+        let code =
+            there.exit_code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
+        let memory = if there.oom_killed { ", killed for want of memory" } else { "" };
+        let tail: Vec<_> = listener.tail.iter().map(|line| format!("\n  | {line}")).collect();
+        listener.tally.broken =
+            Some(format!("Tempest's container ended with {code}{memory}{}", tail.concat()));
     }
+    Ok(listener.tally)
+}
 
-    fn spec(&self, job: &Job<'_>) -> Result<ContainerSpec, NameError> {
-        let file = |path: &str, content: Vec<u8>, mode: u32, sensitive: bool| FileSpec {
-            path: path.to_owned(),
-            uid: USER,
-            gid: USER,
-            mode,
-            content,
-            origin: "mastic verify --tempest".to_owned(),
-            sensitive,
-        };
-        let mut files = vec![file(CONF, job.conf.as_bytes().to_vec(), 0o600, true)];
-        let mut environment = BTreeMap::from([("HOME".to_owned(), "/var/lib/tempest".to_owned())]);
-        if let Some(authority) = &job.authority {
-            files.push(file(AUTHORITY, authority.clone(), 0o644, false));
-            // Where a test does not look into Tempest's configuration: the dashboard's.
-            environment.insert("SSL_CERT_FILE".to_owned(), AUTHORITY.to_owned());
-        }
-        let memory = |target: &str, options: &str| MountSpec {
-            source: MountSource::Tmpfs { options: options.to_owned() },
-            target: target.to_owned(),
-            read_only: false,
-        };
-        let command = ["/usr/local/lib/mastic/mastic-tempest", job.regex, &job.concurrency.to_string()]
-            .map(str::to_owned);
-        Ok(ContainerSpec {
-            slot: Slot { host: self.host.clone(), container: TEMPEST.parse()? },
-            service: TEMPEST.parse()?,
-            set: TEMPEST.parse()?,
-            role: Role::Task { phase: TaskPhase::Check, trigger: TaskTrigger::Spec, deadline: 0 },
-            image: self.image.clone(),
-            init_args: Vec::new(),
-            command: command.to_vec(),
-            user: (USER, USER),
-            working_dir: "/var/lib/tempest".to_owned(),
-            environment,
-            files,
-            mounts: vec![
-                memory("/tmp", "mode=1777,size=256m"),
-                memory("/var/lib/tempest", &format!("mode=0750,uid={USER},gid={USER},size=1g")),
-            ],
-            host_network: true,
-            privileges: Privileges::default(),
-            limits: Limits { memory: MEMORY, pids: 1024, ..Limits::default() },
-            check: None,
-            stop: StopSpec { signal: "SIGTERM".to_owned(), grace: GRACE },
-            after: BTreeSet::new(),
-        })
+fn tool(job: &Job<'_>) -> Tool {
+    let mut files = vec![tool::file(CONF, job.conf.as_bytes().to_vec(), 0o600, true)];
+    let mut environment = BTreeMap::from([("HOME".to_owned(), "/var/lib/tempest".to_owned())]);
+    if let Some(authority) = &job.authority {
+        files.push(tool::file(AUTHORITY, authority.clone(), 0o644, false));
+        // Where a test does not look into Tempest's configuration: the dashboard's.
+        environment.insert("SSL_CERT_FILE".to_owned(), AUTHORITY.to_owned());
+    }
+    let program = "/usr/local/lib/mastic/mastic-tempest";
+    Tool {
+        name: TEMPEST,
+        command: [program, job.regex, &job.concurrency.to_string()].map(str::to_owned).to_vec(),
+        working_dir: "/var/lib/tempest",
+        environment,
+        files,
+        tmpfs: vec![
+            ("/tmp", "mode=1777,size=256m".to_owned()),
+            ("/var/lib/tempest", format!("mode=0750,uid={USER},gid={USER},size=1g")),
+        ],
+        memory: MEMORY,
+        grace: GRACE,
     }
 }
 
@@ -273,20 +197,5 @@ impl<'a> Listener<'a> {
         self.running.insert(test.to_owned());
         let title = plain(test).to_owned();
         self.reporter.on(Event::Started { key: test.to_owned(), host: None, title });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::library;
-
-    #[test]
-    fn the_container_must_run_as_the_images_user() {
-        let library = library::embedded();
-        let file = &library.get("images/tempest/image.yaml").unwrap().bytes;
-        let document: serde_json::Value = serde_yaml::from_slice(file).unwrap();
-        assert_eq!(document["user"]["uid"], USER);
-        assert_eq!(document["user"]["gid"], USER);
     }
 }

@@ -15,10 +15,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use container::Place;
 pub use report::Report;
 pub use tally::{TestReport, Verdict};
 
+use super::tool::{AUTHORITY, Place};
 use super::walk::Failure;
 use super::{clean_up, names, purge, sweep};
 use crate::cloud::{CloudError, Login, Session};
@@ -129,12 +129,12 @@ async fn tests(
     reporter.on(Event::Started { key: key.clone(), host: None, title });
     let prefix = names::tempest_prefix(name).unwrap_or_default();
     let found = tokio::select! {
-        found = prepare.everything(prefix, secure.then(|| container::AUTHORITY.to_owned())) => found,
+        found = prepare.everything(prefix, secure.then(|| AUTHORITY.to_owned())) => found,
         () = cancel.cancelled() => return Ok(Tally::default()),
     };
     let outcome = found.as_ref().err().map_or(Outcome::Done, |failure| Outcome::Failed(failure.0.clone()));
     reporter.on(Event::Finished { key, outcome, took: began.elapsed() });
     let conf = conf::conf(&found?, access);
     let job = container::Job { name, conf: &conf, authority, regex, concurrency: *concurrency };
-    place.run(&job, reporter, cancel).await
+    container::run(place, &job, reporter, cancel).await
 }

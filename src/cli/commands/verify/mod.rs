@@ -19,8 +19,7 @@ use crate::cli::session::{Loaded, Make};
 use crate::engine::{CreateRequest, Engine, archive};
 use crate::model::{ImageName, PinnedImage};
 use crate::store::files;
-use crate::verify::tempest::Place;
-use crate::verify::{self, Choice, Facts, Guest, Options, StepId};
+use crate::verify::{self, Choice, Facts, Guest, Options, Place, StepId};
 
 /// The image that holds our guest.
 const GUEST: &str = "guest";
@@ -86,14 +85,7 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
     drop(lock);
     let report = report?;
 
-    if let Some(path) = &args.junit {
-        fs_err::write(path, report.junit())?;
-    }
-    if context.global.json {
-        context.printer.data(&report.json());
-    } else {
-        context.printer.data(&table(&report.rows()));
-    }
+    publish(context, args, || report.junit(), || report.json(), || report.rows())?;
     let passed =
         report.steps.iter().filter(|step| matches!(step.verdict, verify::Verdict::Passed(_))).count();
     let all = report.steps.len();
@@ -103,13 +95,34 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let exit = if report.is_interrupted() { Exit::Interrupted } else { Exit::Failed };
-    let mut error = CliError::new(format!("{passed} of {all} steps passed, in {seconds:.1} s")).exit(exit);
-    if let Err(left) = &report.cleanup {
-        error = CliError::new(format!("{}; not everything could be deleted:\n{left}", error.message))
-            .exit(exit)
-            .help("the next `mastic verify` tries again");
+    let message = format!("{passed} of {all} steps passed, in {seconds:.1} s");
+    Err(CliError::new(with_leftovers(message, &report.cleanup))
+        .exit(exit)
+        .help("`mastic logs NAME -n 50` shows what a container says; the next `mastic verify` deletes what this one left")
+        .into())
+}
+
+/// Writes a run's report: to the file that was asked for, and to stdout.
+fn publish(
+    context: &Context,
+    args: &VerifyArgs,
+    junit: impl FnOnce() -> String,
+    json: impl FnOnce() -> String,
+    rows: impl FnOnce() -> Vec<Vec<String>>,
+) -> Result<()> {
+    if let Some(path) = &args.junit {
+        fs_err::write(path, junit())?;
     }
-    Err(error.help("`mastic logs NAME -n 50` shows what a container says").into())
+    context.printer.data(&if context.global.json { json() } else { table(&rows()) });
+    Ok(())
+}
+
+/// Adds what a run could not delete to why it failed.
+fn with_leftovers(message: String, cleanup: &Result<String, String>) -> String {
+    match cleanup {
+        Ok(_) => message,
+        Err(left) => format!("{message}; not everything could be deleted:\n{left}"),
+    }
 }
 
 /// Takes what tells a later run of this machine that this one lives.

@@ -1,16 +1,15 @@
 //! `mastic verify --tempest`: Tempest's tests, from the image of that name.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::VerifyArgs;
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::printer::table;
 use crate::cli::session::Loaded;
 use crate::model::desired::IdentityAccess;
 use crate::verify::Facts;
-use crate::verify::tempest::{self, Options, Place};
+use crate::verify::tempest::{self, Options};
 
 /// The image that holds Tempest.
 const IMAGE: &str = "tempest";
@@ -34,11 +33,10 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs, cloud: Cloud<'_>) 
     if args.image.is_some() && has_servers {
         context.printer.say("tests do not log in to servers of another image than Mastic's own");
     }
-    let (host, engine) = engines.iter().next().context("the profile has no host")?;
-    let image = super::on_demand(context, loaded, engine, IMAGE).await?;
+    let place = super::place(context, loaded, engines, IMAGE).await?;
     let concurrency = match args.tempest_workers {
         Some(workers) => workers,
-        None => u32::try_from(engine.info().await?.cpus.clamp(1, WORKERS)).unwrap_or(1),
+        None => u32::try_from(place.engine.info().await?.cpus.clamp(1, WORKERS)).unwrap_or(1),
     };
     let options = Options {
         facts,
@@ -50,13 +48,7 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs, cloud: Cloud<'_>) 
         regex: args.tempest_regex.clone(),
         concurrency,
         keep: args.keep,
-        place: Place {
-            engine: engine.clone(),
-            host: host.clone(),
-            deployment: loaded.profile.document.deployment.clone(),
-            image,
-            redactor: context.redactor(loaded)?,
-        },
+        place,
     };
     let cancel = CancellationToken::new();
     let watch = super::interruptible(context, &cancel);
@@ -65,14 +57,7 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs, cloud: Cloud<'_>) 
     drop(lock);
     let report = report?;
 
-    if let Some(path) = &args.junit {
-        fs_err::write(path, report.junit())?;
-    }
-    if context.global.json {
-        context.printer.data(&report.json());
-    } else {
-        context.printer.data(&table(&report.rows()));
-    }
+    super::publish(context, args, || report.junit(), || report.json(), || report.rows())?;
     let summary = format!("Tempest: {}", report.summary());
     if report.is_ok() {
         context.printer.say(&format!("{summary}; nothing left behind"));
@@ -86,10 +71,7 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs, cloud: Cloud<'_>) 
     if let Some(why) = &report.broken {
         message = format!("{message}; it could not go on: {why}");
     }
-    if let Err(left) = &report.cleanup {
-        message = format!("{message}; not everything could be deleted:\n{left}");
-    }
-    Err(CliError::new(message)
+    Err(CliError::new(super::with_leftovers(message, &report.cleanup))
         .exit(exit)
         .help(
             "`--tempest-regex TEST` runs one test again; `--json` and `--junit FILE` hold each failure's log",

@@ -9,9 +9,11 @@ a file that only Keystone's user can read: a command line or an environment coul
 import logging
 import os
 import sys
+import uuid
 
 import sqlalchemy
 
+from keystone import exception
 from keystone.cmd import bootstrap
 from keystone.common import sql
 from keystone.common.sql import upgrades
@@ -66,7 +68,13 @@ def accounts(region, public, internal):
     first.internal_url = first.admin_url = internal
     first.bootstrap()
     bootstrap.PROVIDERS.catalog_api.update_service(first.service_id, {"description": "OpenStack Identity"})
-    print("accounts: admin, its project, the roles and the catalogue's first entry are there")
+    # That of the services' own users.
+    ref = {"id": uuid.uuid4().hex, "name": "service", "domain_id": "default", "enabled": True}
+    try:
+        bootstrap.PROVIDERS.resource_api.create_project(ref["id"], ref)
+    except exception.Conflict:
+        pass
+    print("accounts: admin, the first projects, the roles and the catalogue's first entry are there")
 
 
 # Keystone would take the words for options of its own.

@@ -5,6 +5,7 @@ mod fixture;
 use std::collections::BTreeSet;
 
 use mastic::model::desired::UserHome;
+use mastic::model::spec::Side;
 use mastic::model::{ContainerSpec, Desired, HostName, Slot};
 use mastic::profile::{self, Inputs, Library, Profile};
 
@@ -157,15 +158,19 @@ fn an_address_for_both_sides_must_have_one_listener() {
 
 #[test]
 fn a_successor_must_listen_on_its_spare_port() {
-    let (profile, library, before) = small();
-    let inputs = Inputs { spare: BTreeSet::from([slot("one/api")]), ..Inputs::placeholders(&profile) };
-    let desired = resolve(&profile, &library, &inputs);
-    let target =
-        |at: &str, desired: &Desired| spec(desired, at).check.clone().expect("a check").targets[0].clone();
-    assert_eq!(target("one/api", &desired), "http://10.0.0.1:15001/healthcheck");
-    assert_eq!(target("two/api", &desired), "http://10.0.0.2:15000/healthcheck");
-    // The proxy knows both numbers anyway: it is not replaced with every API.
-    assert_eq!(spec(&before, "one/front"), spec(&desired, "one/front"));
+    let (_, _, desired) = small();
+    let target = |side: Side| {
+        let spec = desired.form(&slot("one/api"), side).expect("it has both forms");
+        spec.check.clone().expect("a check").targets[0].clone()
+    };
+    assert_eq!(target(Side::Main), "http://10.0.0.1:15000/healthcheck");
+    assert_eq!(target(Side::Spare), "http://10.0.0.1:15001/healthcheck");
+    let spares: Vec<String> = desired.spares.keys().map(ToString::to_string).collect();
+    assert_eq!(spares, ["one/api", "two/api"]);
+    // The balancer knows both by names that never change: it is not replaced with every API.
+    let route = &desired.routes[&slot("two/api")][0];
+    assert_eq!((route.main.as_str(), route.spare.as_str()), ("api/two", "api/two-spare"));
+    assert_eq!(desired.balancers[&slot("one/front")], ["balance"]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Makes this host ready: a Docker engine that answers and runs containers, and what images are made with.
 //!
 //! Every step looks first and acts only where something is missing, so that a second run does nothing, quickly. Nothing
-//! is ever removed, stopped or reconfigured: an engine that runs already belongs to somebody.
+//! is ever removed, stopped or reconfigured: an engine that runs already, or has a config, belongs to somebody.
 
+mod configure;
 mod daemon;
 mod error;
 mod host;
@@ -180,6 +181,9 @@ impl Run<'_> {
         };
         let missing = packages::missing(self.options, found.is_some());
         self.require_root(found.is_some(), &missing)?;
+        if found.is_none() {
+            self.configure()?;
+        }
         self.packages(&missing).await?;
         self.share_root_mount()?;
         self.engine(found).await
@@ -198,6 +202,24 @@ impl Run<'_> {
             todo.push(format!("start an engine at {}", self.options.socket.display()));
         }
         if todo.is_empty() { Ok(()) } else { Err(BootstrapError::NotRoot { todo: todo.join(" and ") }) }
+    }
+
+    /// Before the package: systemd starts the engine as soon as that is there.
+    fn configure(&mut self) -> Result<(), BootstrapError> {
+        let what = "let containers outlive the engine";
+        let why = "a restart of it must not stop the cloud (`live-restore` in its daemon.json)";
+        if !self.options.is_host_engine() {
+            return Ok(());
+        }
+        if !configure::is_missing() {
+            self.quiet(what, "the engine has a config of its own already", Done::Unchanged);
+        } else if self.options.check_only {
+            self.quiet(what, why, Done::Needed);
+        } else {
+            let begun = self.begin("configure", what.to_owned(), why);
+            self.end(begun, configure::write())?;
+        }
+        Ok(())
     }
 
     async fn packages(&mut self, missing: &[&'static str]) -> Result<(), BootstrapError> {
@@ -266,7 +288,12 @@ impl Run<'_> {
 
     /// Says what works, but badly.
     fn judge(&self, info: &EngineInfo) {
-        let EngineInfo { storage_driver, cgroup_version, .. } = info;
+        let EngineInfo { storage_driver, cgroup_version, live_restore, .. } = info;
+        if !live_restore && self.options.is_host_engine() {
+            let message = "a restart of the engine will stop every container: its daemon.json does not say \
+                           `\"live-restore\": true`";
+            self.reporter.on(Event::Warning { message: message.to_owned() });
+        }
         // `overlayfs` is what engines with containerd's image store call it.
         if !["overlay2", "overlayfs"].contains(&storage_driver.as_str()) {
             let message = format!(

@@ -148,12 +148,11 @@ impl<'a> Work<'a> {
                 self.remember(host, name, id);
                 Ok(())
             }
-            Action::UploadConfig { container, .. } => {
+            Action::UploadConfig { container, side, .. } => {
                 let slot = slot.ok_or_else(|| fail(format!("{container} has no slot")))?;
                 let spec = self
                     .desired
-                    .containers
-                    .get(slot)
+                    .form(slot, *side)
                     .ok_or_else(|| fail(format!("{slot} is not in the profile")))?;
                 let packed = archive::config(&spec.files, INIT_BINARY)
                     .map_err(|e| fail(format!("config of {slot}: {e}")))?;
@@ -163,6 +162,13 @@ impl<'a> Work<'a> {
             Action::StartContainer { container } => {
                 let id = self.id(host, container).await?;
                 Ok(again(engine, || engine.start(&id)).await?)
+            }
+            Action::OpenServer { balancer, server } => {
+                self.tell(engine, host, balancer, &["open", server]).await
+            }
+            Action::DrainServer { balancer, server, grace } => {
+                note(format!("up to {grace} s for requests under way"));
+                self.tell(engine, host, balancer, &["drain", server, &grace.to_string()]).await
             }
             Action::StopContainer { container, grace } => {
                 note(format!("up to {grace} s to end by itself"));
@@ -202,6 +208,38 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Tells a balancer about a server, by the command that it was declared with. One that does not run sends nobody anything.
+    async fn tell(
+        &self,
+        engine: &dyn Engine,
+        host: &HostName,
+        balancer: &Target,
+        words: &[&str],
+    ) -> Result<(), StepError> {
+        let name = balancer.name();
+        let there = match again(engine, || engine.container(name)).await {
+            Ok(there) if there.state == ContainerState::Running => there,
+            Err(error) if error.kind != EngineErrorKind::NotFound => return Err(error.into()),
+            Ok(_) | Err(_) => return Ok(()),
+        };
+        let labels = there.slot_labels.as_ref();
+        let declared = labels.and_then(|labels| {
+            let slot = Slot { host: host.clone(), container: labels.container.clone() };
+            self.desired.balancers.get(&slot)
+        });
+        let command =
+            declared.ok_or_else(|| fail(format!("{name} is no balancer")))?.iter().map(String::as_str);
+        let command = command.chain(words.iter().copied()).map(str::to_owned).collect();
+        let request = ExecRequest { command, ..ExecRequest::default() };
+        let outcome = again(engine, || engine.exec(&there.id, &request)).await?;
+        if outcome.code == 0 {
+            return Ok(());
+        }
+        let said = [outcome.stdout, outcome.stderr].concat();
+        let said = self.environment.redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();
+        Err(fail(format!("{name} did not {}: {said}", words.join(" "))))
+    }
+
     async fn create(
         &self,
         engine: &dyn Engine,
@@ -209,12 +247,11 @@ impl<'a> Work<'a> {
         slot: &Slot,
         hash: &SpecHash,
     ) -> Result<ContainerId, StepError> {
-        let spec =
-            self.desired.containers.get(slot).ok_or_else(|| fail(format!("{slot} is not in the profile")))?;
+        let (side, spec) = self
+            .desired
+            .by_hash(slot, hash)
+            .ok_or_else(|| fail(format!("{slot} is not what the plan was made for")))?;
         let record = spec.record(&self.desired.init_digest);
-        if record.hash() != *hash {
-            return Err(fail(format!("{slot} is not what the plan was made for")));
-        }
         let generation =
             self.plan.generation.ok_or_else(|| fail("the plan makes no generation".to_owned()))?;
         let role = match spec.role {
@@ -233,6 +270,7 @@ impl<'a> Work<'a> {
             spec: record.canonical(),
             release: self.plan.release.clone(),
             run: self.run.clone(),
+            side,
         };
         let request = CreateRequest::Spec {
             name: name.to_owned(),

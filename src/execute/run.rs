@@ -384,7 +384,7 @@ impl Walk<'_, '_> {
             .slots
             .iter()
             .filter_map(|slot| {
-                let record = desired.containers.get(&slot.slot)?.record(&desired.init_digest);
+                let record = desired.form(&slot.slot, slot.side)?.record(&desired.init_digest);
                 let name = slot.successor.as_ref().map(|s| s.name().to_owned()).unwrap_or_default();
                 let generation = slot.to.or(slot.from).unwrap_or(generation);
                 let change = slot.change.as_str().to_owned();

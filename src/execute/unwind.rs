@@ -7,7 +7,7 @@ use super::report::SetOutcome;
 use super::run::stopping;
 use super::{ExecuteError, StepError};
 use crate::journal::Event as JournalEvent;
-use crate::model::{ContainerState, SetName};
+use crate::model::{ContainerState, HostName, SetName};
 use crate::plan::{Action, Plan, SlotPlan};
 use crate::report::event::Outcome as EventOutcome;
 use crate::report::{Event, Reporter};
@@ -25,31 +25,69 @@ pub(super) async fn unwind(
         outcomes.insert(set.clone(), SetOutcome::Restored);
     }
     // What was made goes first, everywhere: a successor may hold the port that its predecessor needs.
-    for slot in slots_of(work.plan, sets).rev() {
-        let mut actions = Vec::new();
-        let returns = slot.fallback.as_ref().is_some_and(|fallback| fallback.restart);
-        if let Some(successor) = slot.successor.as_ref().filter(|_| slot.discard || returns) {
-            let grace = work.desired.containers.get(&slot.slot).map_or(10, |spec| spec.stop.grace);
-            actions.push(Action::StopContainer { container: successor.clone(), grace });
-            // A kept older one was there before this run: it stops again, and stays.
-            if slot.discard {
-                actions.push(Action::RemoveContainer { container: successor.clone() });
-            }
-        }
-        run(work, journal, slot, &actions, &mut outcomes, &mut failures).await?;
+    for slot in slots_of(work.plan, sets).rev().filter(|slot| !slot.overlaps) {
+        let actions = away(work, slot).into_iter().map(|action| (slot.slot.host.clone(), action));
+        run(work, journal, slot, actions, &mut outcomes, &mut failures).await?;
     }
     for slot in slots_of(work.plan, sets) {
-        let mut actions = Vec::new();
+        let mut actions: Vec<(HostName, Action)> = Vec::new();
+        let host = || slot.slot.host.clone();
         if let Some(fallback) = slot.fallback.as_ref().filter(|f| f.restart) {
-            actions.push(Action::StartContainer { container: fallback.container.clone() });
+            actions.push((host(), Action::StartContainer { container: fallback.container.clone() }));
             if fallback.check.is_some() {
                 let (container, check) = (fallback.container.clone(), fallback.check.clone());
-                actions.push(Action::AwaitHealthy { container, check });
+                actions.push((host(), Action::AwaitHealthy { container, check }));
             }
         }
-        run(work, journal, slot, &actions, &mut outcomes, &mut failures).await?;
+        if slot.overlaps {
+            // As it came, the other way round: both serve, then the successor is drained and goes.
+            actions.splice(0..0, swapped(work.plan, slot, true));
+            actions.extend(swapped(work.plan, slot, false));
+            actions.extend(away(work, slot).into_iter().map(|action| (host(), action)));
+        }
+        run(work, journal, slot, actions, &mut outcomes, &mut failures).await?;
     }
     Ok((outcomes, failures))
+}
+
+/// What takes a slot's successor away.
+fn away(work: &Work<'_>, slot: &SlotPlan) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let returns = slot.fallback.as_ref().is_some_and(|fallback| fallback.restart);
+    if let Some(successor) = slot.successor.as_ref().filter(|_| slot.discard || returns) {
+        let grace = work.desired.form(&slot.slot, slot.side).map_or(10, |spec| spec.stop.grace);
+        actions.push(Action::StopContainer { container: successor.clone(), grace });
+        // A kept older one was there before this run: it stops again, and stays.
+        if slot.discard {
+            actions.push(Action::RemoveContainer { container: successor.clone() });
+        }
+    }
+    actions
+}
+
+/// What the plan tells the balancers about a slot, turned round: with `open`, the drained servers are opened; without, the
+/// opened ones are drained.
+fn swapped(plan: &Plan, slot: &SlotPlan, open: bool) -> Vec<(HostName, Action)> {
+    let of_slot = plan.steps.iter().filter(|step| step.slot.as_ref() == Some(&slot.slot));
+    let graces = of_slot.clone().filter_map(|step| match step.action {
+        Action::DrainServer { grace, .. } => Some(grace),
+        _ => None,
+    });
+    let grace = graces.max().unwrap_or_default();
+    of_slot
+        .filter_map(|step| {
+            let action = match step.action.clone() {
+                Action::DrainServer { balancer, server, .. } if open => {
+                    Action::OpenServer { balancer, server }
+                }
+                Action::OpenServer { balancer, server } if !open => {
+                    Action::DrainServer { balancer, server, grace }
+                }
+                _ => return None,
+            };
+            Some((step.host.clone()?, action))
+        })
+        .collect()
 }
 
 /// Returns the changed slots of some sets, in launch order.
@@ -61,16 +99,16 @@ async fn run(
     work: &Work<'_>,
     journal: &Journal,
     slot: &SlotPlan,
-    actions: &[Action],
+    actions: impl IntoIterator<Item = (HostName, Action)>,
     outcomes: &mut BTreeMap<SetName, SetOutcome>,
     failures: &mut Vec<String>,
 ) -> Result<(), ExecuteError> {
-    for action in actions {
+    for (host, action) in actions {
         let title = format!("undo: {action}");
-        let stops = stopping(&slot.slot.host, action);
+        let stops = stopping(&host, &action);
         journal.append(JournalEvent::UndoBegan { action: action.to_string(), stops }).await?;
         let began = tokio::time::Instant::now();
-        let result = one(work, slot, action).await;
+        let result = one(work, slot, &host, &action).await;
         let failed = result.as_ref().err().map(|e| e.message.clone());
         journal.append(JournalEvent::UndoDone { action: action.to_string(), failed: failed.clone() }).await?;
         let outcome = match &failed {
@@ -78,8 +116,7 @@ async fn run(
             Some(reason) => EventOutcome::Failed(reason.clone()),
         };
         let reporter: &dyn Reporter = work.environment.reporter.as_ref();
-        let host = Some(slot.slot.host.clone());
-        reporter.on(Event::Started { key: title.clone(), host, title: action.to_string() });
+        reporter.on(Event::Started { key: title.clone(), host: Some(host), title: action.to_string() });
         reporter.on(Event::Finished { key: title, outcome, took: began.elapsed() });
         if let Some(reason) = failed {
             outcomes.insert(slot.set.clone(), SetOutcome::Broken);
@@ -91,8 +128,7 @@ async fn run(
 }
 
 /// One call of an undo; a successor that was never made needs none.
-async fn one(work: &Work<'_>, slot: &SlotPlan, action: &Action) -> Result<(), StepError> {
-    let host = &slot.slot.host;
+async fn one(work: &Work<'_>, slot: &SlotPlan, host: &HostName, action: &Action) -> Result<(), StepError> {
     let engine = work.engine(host)?;
     if let Some(target) = action.target() {
         match engine.container(target.id().map_or(target.name(), |id| id.0.as_str())).await {

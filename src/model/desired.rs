@@ -6,7 +6,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::cloud::Cloud;
-use super::{ContainerSpec, DeploymentName, HostName, ReleaseName, Secret, SetName, Slot, VolumeName};
+use super::spec::Side;
+use super::{
+    ContainerSpec, DeploymentName, HostName, ReleaseName, Secret, SetName, Slot, SpecHash, VolumeName,
+};
 
 /// One Docker Engine endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,12 @@ pub struct Desired {
     pub sets: Vec<SetName>,
     /// Containers and tasks by slot.
     pub containers: BTreeMap<Slot, ContainerSpec>,
+    /// The same containers on their spare ports, where they have such: either form is what the profile says.
+    pub spares: BTreeMap<Slot, ContainerSpec>,
+    /// Where requests to a container come from, by its slot.
+    pub routes: BTreeMap<Slot, Vec<Route>>,
+    /// The containers that balance requests, each with the command in it that opens and drains a server.
+    pub balancers: BTreeMap<Slot, Vec<String>>,
     /// Volumes by host.
     pub volumes: BTreeSet<(HostName, VolumeName)>,
     /// What must exist in Keystone.
@@ -42,6 +51,43 @@ pub struct Desired {
     pub init_digest: String,
     /// Digest of the profile and everything it was resolved from, for the generation's record.
     pub profile_digest: String,
+}
+
+impl Desired {
+    /// Returns what should be in a slot, on this side of its ports.
+    pub fn form(&self, slot: &Slot, side: Side) -> Option<&ContainerSpec> {
+        match side {
+            Side::Main => self.containers.get(slot),
+            Side::Spare => self.spares.get(slot),
+        }
+    }
+
+    /// Returns what should be in a slot, by its hash.
+    pub fn by_hash(&self, slot: &Slot, hash: &SpecHash) -> Option<(Side, &ContainerSpec)> {
+        [Side::Main, Side::Spare].into_iter().find_map(|side| {
+            let spec = self.form(slot, side)?;
+            (spec.record(&self.init_digest).hash() == *hash).then_some((side, spec))
+        })
+    }
+}
+
+/// One port of a container, as the balancers know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// `BACKEND/SERVER` of the main port.
+    pub main: String,
+    /// That of the spare port.
+    pub spare: String,
+}
+
+impl Route {
+    /// Returns the server of one side.
+    pub fn server(&self, side: Side) -> &str {
+        match side {
+            Side::Main => &self.main,
+            Side::Spare => &self.spare,
+        }
+    }
 }
 
 /// What must exist in Keystone: the catalogue, and the users of services.

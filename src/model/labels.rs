@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::spec::Side;
 use super::{
     ContainerName, DeploymentName, Generation, HostName, ReleaseName, RunId, ServiceName, SetName, SpecHash,
 };
@@ -28,6 +29,8 @@ pub const SPEC_HASH: &str = "mastic.spec-hash";
 pub const SPEC: &str = "mastic.spec";
 /// OpenStack series.
 pub const RELEASE: &str = "mastic.release";
+/// `spare` on a container that listens on its spare ports; nothing on others.
+pub const SIDE: &str = "mastic.side";
 /// The run that made it.
 pub const RUN: &str = "mastic.run";
 /// Task phase.
@@ -103,6 +106,8 @@ pub struct Labels {
     pub release: ReleaseName,
     /// Run that made it.
     pub run: RunId,
+    /// Which of its ports it listens on.
+    pub side: Side,
 }
 
 impl Labels {
@@ -120,7 +125,9 @@ impl Labels {
             spec,
             release,
             run,
+            side,
         } = self;
+        let side = (*side == Side::Spare).then(|| (SIDE, side.as_str().to_owned()));
         [
             (DEPLOYMENT, deployment.to_string()),
             (ROLE, role.as_str().to_owned()),
@@ -135,6 +142,7 @@ impl Labels {
             (RUN, run.to_string()),
         ]
         .into_iter()
+        .chain(side)
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
     }
@@ -158,6 +166,11 @@ impl Labels {
             spec: get(SPEC)?,
             release: get(RELEASE)?.parse().ok()?,
             run: get(RUN)?.parse().ok()?,
+            side: match get(SIDE).as_deref() {
+                None => Side::Main,
+                Some("spare") => Side::Spare,
+                Some(_) => return None,
+            },
         })
     }
 }

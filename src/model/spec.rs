@@ -205,6 +205,33 @@ pub struct Limits {
     pub nofile: u64,
 }
 
+/// Which of its two sets of ports an overlapping container listens on, so that a successor serves beside its predecessor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The ports of `service.yaml`.
+    #[default]
+    Main,
+    /// The spare ones.
+    Spare,
+}
+
+impl Side {
+    /// Returns the label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Spare => "spare",
+        }
+    }
+
+    /// Returns whether it is [`Side::Main`].
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_main(&self) -> bool {
+        *self == Self::Main
+    }
+}
+
 /// How it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopSpec {

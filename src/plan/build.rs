@@ -9,7 +9,7 @@ use super::draft::{Act, Class, Draft, Drafts, Key};
 use super::scene::{Scene, Seen};
 use super::step::{Action, ExitRule, Mark, Step, Target, Undo};
 use super::{cutover, fingerprint};
-use crate::model::spec::MountSource;
+use crate::model::spec::{MountSource, Side};
 use crate::model::{
     CheckSpec, ContainerSpec, Generation, Health, HostName, Role, ServiceName, SetName, Slot, SpecHash,
     SpecRecord, TaskPhase,
@@ -25,6 +25,10 @@ const DEFAULT_TASK_DEADLINE: u32 = 600;
 pub(super) struct Work<'a> {
     /// What it should be; none when it should not be.
     pub spec: Option<(&'a ContainerSpec, SpecHash)>,
+    /// Of which ports that is.
+    pub side: Side,
+    /// Whether it serves beside its predecessor before that is stopped.
+    pub overlaps: bool,
     pub set: SetName,
     pub service: ServiceName,
     pub decision: Decision<'a>,
@@ -84,11 +88,23 @@ pub(super) struct Builder<'s, 'a> {
     scene: &'s Scene<'a>,
     generation: Generation,
     drafts: Drafts,
+    balancers: Vec<Balancer>,
+}
+
+/// One balancer, as this plan speaks to it.
+#[derive(Clone, Debug)]
+struct Balancer {
+    at: Slot,
+    container: Target,
+    /// The step after which it serves, if it changes itself.
+    ready: Option<Key>,
+    /// The ends of its predecessors: until then they may send what their clients' old connections bring.
+    alone: Vec<Key>,
 }
 
 impl<'s, 'a> Builder<'s, 'a> {
     pub(super) fn new(scene: &'s Scene<'a>, generation: Generation) -> Self {
-        Self { scene, generation, drafts: Drafts::default() }
+        Self { scene, generation, drafts: Drafts::default(), balancers: Vec::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -151,6 +167,7 @@ impl<'s, 'a> Builder<'s, 'a> {
 
     /// Every slot's own steps, then what binds slots to each other.
     pub(super) fn slots(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        self.balancers = self.balancers(work);
         for (slot, item) in work {
             self.discard(slot, item);
             match &item.spec {
@@ -223,7 +240,7 @@ impl<'s, 'a> Builder<'s, 'a> {
     }
 
     fn desired_slot(&mut self, slot: &Slot, item: &Work<'_>, spec: &ContainerSpec, hash: &SpecHash) {
-        let Work { set, decision, .. } = item;
+        let Work { set, decision, side, overlaps, .. } = item;
         let Some(cause) = decision.cause.clone() else { return };
         let name = self.successor_name(slot, decision);
         let (makes, starts, restarts) = match decision.change {
@@ -246,7 +263,8 @@ impl<'s, 'a> Builder<'s, 'a> {
             let action = Action::CreateContainer { name: name.clone(), spec: hash.clone() };
             let undo = Undo::Step(Action::RemoveContainer { container: target.clone() });
             self.step(create.clone(), slot, set, action, cause.clone(), undo, volumes);
-            let action = Action::UploadConfig { container: target.clone(), files: spec.files.len() };
+            let action =
+                Action::UploadConfig { container: target.clone(), side: *side, files: spec.files.len() };
             self.step(upload.clone(), slot, set, action, cause.clone(), Undo::Nothing, [create]);
         }
         let mut before_start = vec![upload];
@@ -261,14 +279,23 @@ impl<'s, 'a> Builder<'s, 'a> {
             self.step(key.clone(), slot, set, action, cause, Undo::Nothing, []);
             before_start.push(key);
         }
+        before_start.extend(self.open(slot, item, &cause));
+        let before_stop: Vec<Key> = if *overlaps {
+            let drained = self.drain(slot, item, &cause, &ready);
+            drained.into_iter().chain([ready.clone(), staged]).collect()
+        } else {
+            vec![staged]
+        };
         let stopped = decision.stop.iter().chain(decision.successor.iter().filter(|_| restarts));
         for seen in stopped {
             let key = self.key(Class::Work, set, slot, Act::Stop, &seen.container.name);
             let container = existing(seen);
             let undo = Undo::Step(Action::StartContainer { container: container.clone() });
             let action = Action::StopContainer { container, grace: grace_of(seen) };
-            self.step(key.clone(), slot, set, action, cause.clone(), undo, [staged.clone()]);
-            before_start.push(key);
+            self.step(key.clone(), slot, set, action, cause.clone(), undo, before_stop.clone());
+            if !overlaps {
+                before_start.push(key);
+            }
         }
         if starts {
             let undo = start_undo(spec, &target, decision);
@@ -283,6 +310,79 @@ impl<'s, 'a> Builder<'s, 'a> {
         };
         let deps = before_start.into_iter().chain([start]);
         self.step(ready, slot, set, action, cause, Undo::Nothing, deps);
+    }
+
+    /// All balancers that there are or will be.
+    fn balancers(&self, work: &BTreeMap<Slot, Work<'_>>) -> Vec<Balancer> {
+        let scene = self.scene;
+        let of = |slot: &Slot| {
+            let changed = work.get(slot).filter(|item| item.spec.is_some());
+            let ready = changed
+                .filter(|item| !matches!(item.decision.change, Change::Keep | Change::Clean))
+                .and_then(|_| self.ready_key(work, slot));
+            let successor = changed.map(|item| match item.decision.successor {
+                Some(seen) => existing(&seen),
+                None => Target::Made { name: engine_name(scene, slot, self.generation) },
+            });
+            let stands = || scene.seen(slot).iter().find(|seen| seen.is_live()).map(existing);
+            let stopped = changed.into_iter().flat_map(|item| {
+                let names = item.decision.stop.iter().map(|seen| seen.container.name.as_str());
+                names.map(|name| self.key(Class::Work, &item.set, slot, Act::Stop, name))
+            });
+            let alone = stopped.collect();
+            Some(Balancer { at: slot.clone(), container: successor.or_else(stands)?, ready, alone })
+        };
+        scene.desired.balancers.keys().filter_map(of).collect()
+    }
+
+    /// Before a successor listens on a port where an earlier one was drained, the balancers must look at it again.
+    fn open(&mut self, slot: &Slot, item: &Work<'_>, cause: &Cause) -> Vec<Key> {
+        let served_before = item.decision.fallback.is_some() || item.decision.successor.is_some();
+        if served_before { self.spoken_to(slot, item, cause, Act::Open, item.side, &[]) } else { Vec::new() }
+    }
+
+    /// Once the successor serves, the balancers let the predecessor finish what it has.
+    fn drain(&mut self, slot: &Slot, item: &Work<'_>, cause: &Cause, ready: &Key) -> Vec<Key> {
+        self.spoken_to(slot, item, cause, Act::Drain, cutover::other(item.side), std::slice::from_ref(ready))
+    }
+
+    fn spoken_to(
+        &mut self,
+        slot: &Slot,
+        item: &Work<'_>,
+        cause: &Cause,
+        act: Act,
+        side: Side,
+        deps: &[Key],
+    ) -> Vec<Key> {
+        let mut keys = Vec::new();
+        let routes = self.scene.desired.routes.get(slot).map(Vec::as_slice).unwrap_or_default();
+        for Balancer { at, container, ready, alone } in self.balancers.clone() {
+            for route in routes {
+                let (server, balancer) = (route.server(side).to_owned(), container.clone());
+                let alone = alone.iter().filter(|_| act == Act::Drain).cloned();
+                let grace = item.decision.stop.iter().map(grace_of).max().unwrap_or(DEFAULT_GRACE);
+                let (action, undo) = if act == Act::Open {
+                    (Action::OpenServer { balancer, server: server.clone() }, Undo::Nothing)
+                } else {
+                    let again = Action::OpenServer { balancer: balancer.clone(), server: server.clone() };
+                    (Action::DrainServer { balancer, server: server.clone(), grace }, Undo::Step(again))
+                };
+                let key = self.key(Class::Work, &item.set, slot, act, &format!("{at} {server}"));
+                let draft = Draft {
+                    deps: deps.iter().cloned().chain(ready.clone()).chain(alone).collect(),
+                    host: Some(at.host.clone()),
+                    slot: Some(slot.clone()),
+                    set: Some(item.set.clone()),
+                    action,
+                    cause: cause.clone(),
+                    undo,
+                };
+                self.drafts.add(key.clone(), draft);
+                keys.push(key);
+            }
+        }
+        keys
     }
 
     fn undesired_slot(&mut self, slot: &Slot, item: &Work<'_>) {
@@ -499,7 +599,7 @@ impl<'s, 'a> Builder<'s, 'a> {
     }
 
     fn slot_plan(&self, slot: &Slot, item: &Work<'_>) -> SlotPlan {
-        let Work { spec, set, service, decision } = item;
+        let Work { spec, side, overlaps, set, service, decision } = item;
         let makes = matches!(decision.change, Change::Create | Change::Replace | Change::Run);
         let successor = match (&decision.successor, makes) {
             (Some(seen), _) => Some(existing(seen)),
@@ -536,6 +636,8 @@ impl<'s, 'a> Builder<'s, 'a> {
                 _ => decision.successor.map(|s| s.generation()),
             },
             image: spec.as_ref().filter(|_| makes).map(|(spec, _)| spec.image.clone()),
+            side: *side,
+            overlaps: *overlaps,
             successor,
             discard,
             fallback: fallback.filter(|_| !task),

@@ -1,17 +1,57 @@
 //! How one slot is swapped for its successor, and how members of one container on several hosts follow each other.
 //!
-//! Exclusive is what [`super::build`] draws: stop old, start new, wait. Overlap (start new, wait, drain, stop old) needs
-//! a second port and a load balancer that is told; until a spec gives those, an overlapping slot is swapped as an
-//! exclusive one, host after host, so that the others go on answering.
+//! Exclusive: stop the old, start the new, wait. Overlap: start the new beside the old, on its other ports or, where it has
+//! none (the balancer itself), by taking over the old one's listening sockets; wait; drain the old; stop it.
 
 use std::collections::BTreeMap;
 
 use super::build::Work;
+use super::decide::Decision;
 use super::document::Change;
 use super::draft::Key;
 use super::scene::Scene;
-use crate::model::spec::Cutover;
-use crate::model::{ContainerName, Role, SetName, Slot, TaskPhase};
+use crate::model::spec::{Cutover, Side};
+use crate::model::{ContainerName, ContainerSpec, ContainerState, Role, SetName, Slot, SpecHash, TaskPhase};
+
+/// Returns the form of a container that a plan works with: what runs, if that is as it should be on either ports; else the one
+/// that can serve beside what runs.
+pub(super) fn form<'a>(scene: &Scene<'a>, spec: &'a ContainerSpec) -> (Side, &'a ContainerSpec, SpecHash) {
+    let hash = |spec: &ContainerSpec| spec.record(&scene.desired.init_digest).hash();
+    let main = (Side::Main, spec, hash(spec));
+    let Some(spare) = scene.desired.spares.get(&spec.slot) else { return main };
+    let spare = (Side::Spare, spare, hash(spare));
+    let usable = || scene.seen(&spec.slot).iter().filter(|seen| !seen.is_rubbish());
+    let fits = |live: bool| {
+        usable().filter(|seen| seen.is_live() == live).find_map(|seen| {
+            [&main, &spare].into_iter().find(|(_, _, hash)| seen.labels.spec_hash == *hash).map(|form| form.0)
+        })
+    };
+    let beside = || usable().find(|seen| seen.is_live()).map(|seen| other(seen.labels.side));
+    match fits(true).or_else(|| fits(false)).or_else(beside).unwrap_or_default() {
+        Side::Main => main,
+        Side::Spare => spare,
+    }
+}
+
+/// Returns the other ports.
+pub(super) fn other(side: Side) -> Side {
+    match side {
+        Side::Main => Side::Spare,
+        Side::Spare => Side::Main,
+    }
+}
+
+/// Returns whether a container can serve while its predecessor still does.
+pub(super) fn overlaps(scene: &Scene<'_>, spec: &ContainerSpec, side: Side, decision: &Decision<'_>) -> bool {
+    let declared = spec.role == Role::Service { cutover: Cutover::Overlap };
+    let swapped = matches!(decision.change, Change::Replace | Change::Start | Change::Prove);
+    let takes_over = !scene.desired.spares.contains_key(&spec.slot);
+    // One that is paused or dies again and again has nothing to hand over.
+    let beside = |seen: &super::scene::Seen<'_>| {
+        seen.container.state == ContainerState::Running && (takes_over || seen.labels.side != side)
+    };
+    declared && swapped && !decision.stop.is_empty() && decision.stop.iter().all(beside)
+}
 
 /// Returns for each slot of a rolling swap the step that it waits for: its predecessor's readiness.
 pub(super) fn bind<'w, 'a>(

@@ -107,8 +107,10 @@ pub(super) fn service<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHa
                 let cause = if basis.labels.spec_hash == *hash {
                     Cause::Paused
                 } else {
+                    // Compared with what it would be on the same ports: that it moves to others is no cause.
+                    let same = scene.desired.form(&spec.slot, basis.labels.side).unwrap_or(spec);
                     Cause::Changed {
-                        diffs: diff_label(&basis.labels.spec, &spec.record(&scene.desired.init_digest)),
+                        diffs: diff_label(&basis.labels.spec, &same.record(&scene.desired.init_digest)),
                     }
                 };
                 Decision::new(Change::Replace, Some(cause))

@@ -9,6 +9,7 @@ use super::cause::Cause;
 use super::hazard::{Accept, Blocker, Hazard, HazardKind};
 use super::options::{Selection, Volumes};
 use super::step::{Action, Step, StepId, Target};
+use crate::model::spec::Side;
 use crate::model::{
     CheckSpec, DeploymentName, Generation, HostName, PinnedImage, ReleaseName, ServiceName, SetName, Slot,
 };
@@ -134,6 +135,12 @@ pub struct SlotPlan {
     /// The image, pinned by its id, of the container that is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<PinnedImage>,
+    /// Of which ports the container is that serves in the end.
+    #[serde(default, skip_serializing_if = "Side::is_main")]
+    pub side: Side,
+    /// Whether it serves beside its predecessor before that is stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overlaps: bool,
     /// The container that serves in the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<Target>,

@@ -38,6 +38,10 @@ pub fn desired(desired: &Desired) -> String {
         hosts,
         sets,
         containers,
+        // Nothing but the same containers on other ports, and how to get from one to the other.
+        spares: _,
+        routes: _,
+        balancers: _,
         volumes,
         identity: wanted,
         cloud: offered,

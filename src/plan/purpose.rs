@@ -118,6 +118,8 @@ fn slot_plan(item: &Item<'_>, change: Change, cause: &Cause, fallback: bool) -> 
         task: item.is_task(),
         change,
         cause: Some(cause.clone()),
+        side: item.labels.side,
+        overlaps: false,
         from: Some(item.labels.generation),
         to: Some(item.labels.generation).filter(|_| change != Change::Remove),
         image: None,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{Builder, Work};
 use super::cause::Cause;
+use super::cutover;
 use super::decide::{self, Decision};
 use super::document::{Change, PLAN_VERSION, Plan, Purpose};
 use super::fingerprint;
@@ -14,35 +15,32 @@ use super::options::Options;
 use super::scene::Scene;
 use crate::model::{
     ContainerState, Desired, Generation, Health, HostName, Observed, Role, ServiceName, SetName, Slot,
-    SpecHash,
 };
 
 /// Decides what to do to make `observed` what is `desired`.
 pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> Plan {
     let scene = Scene::new(desired, observed, options);
-    let hashes: BTreeMap<&Slot, SpecHash> = desired
-        .containers
-        .iter()
-        .map(|(slot, spec)| (slot, spec.record(&desired.init_digest).hash()))
-        .collect();
     let mut work: BTreeMap<Slot, Work<'_>> = BTreeMap::new();
     for (slot, spec) in &desired.containers {
         if !scene.takes(slot) {
             continue;
         }
-        let Some(hash) = hashes.get(slot) else { continue };
+        let (side, spec, hash) = cutover::form(&scene, spec);
         let decision = match spec.role {
-            Role::Service { .. } => decide::service(&scene, spec, hash),
-            Role::Task { .. } => decide::task(&scene, spec, hash),
+            Role::Service { .. } => decide::service(&scene, spec, &hash),
+            Role::Task { .. } => decide::task(&scene, spec, &hash),
         };
+        let overlaps = cutover::overlaps(&scene, spec, side, &decision);
         let (set, service) = (spec.set.clone(), spec.service.clone());
-        work.insert(slot.clone(), Work { spec: Some((spec, hash.clone())), set, service, decision });
+        work.insert(slot.clone(), Work { spec: Some((spec, hash)), side, overlaps, set, service, decision });
     }
     for (slot, seen) in scene.undesired() {
         let Some(labels) = seen.first().map(|s| s.labels) else { continue };
         if options.selection.has(&labels.set, &labels.service) {
             let (set, service) = (labels.set.clone(), labels.service.clone());
-            work.insert(slot.clone(), Work { spec: None, set, service, decision: decide::undesired(seen) });
+            let decision = decide::undesired(seen);
+            let side = labels.side;
+            work.insert(slot.clone(), Work { spec: None, side, overlaps: false, set, service, decision });
         }
     }
     let registers = registration_due(&scene);
@@ -212,7 +210,7 @@ fn hazards(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Hazar
             Change::Replace | Change::Restart | Change::Start
                 if !stop.is_empty() || *change == Change::Restart =>
             {
-                if !has_twin(scene, slot) {
+                if !item.overlaps && !has_twin(scene, slot) {
                     add(
                         HazardKind::Outage,
                         slot,

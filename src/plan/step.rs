@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
+use crate::model::spec::Side;
 use crate::model::{CheckSpec, ContainerId, HostName, SetName, Slot, SpecHash};
 
 /// Number of a step within its plan; steps are numbered in an order that respects their dependencies.
@@ -104,6 +105,9 @@ pub enum Action {
     UploadConfig {
         /// Into which.
         container: Target,
+        /// Of which ports its config is.
+        #[serde(default, skip_serializing_if = "Side::is_main")]
+        side: Side,
         /// How many config files.
         files: usize,
     },
@@ -127,6 +131,22 @@ pub enum Action {
         deadline: u32,
         /// Which exit codes are good.
         accept: ExitRule,
+    },
+    /// Lets a balancer send requests to a server again, as soon as that listens.
+    OpenServer {
+        /// The balancer.
+        balancer: Target,
+        /// `BACKEND/SERVER`.
+        server: String,
+    },
+    /// Lets a balancer send no more requests to a server, and waits until those under way are answered.
+    DrainServer {
+        /// The balancer.
+        balancer: Target,
+        /// `BACKEND/SERVER`.
+        server: String,
+        /// Seconds that requests under way may take; then they are cut off.
+        grace: u32,
     },
     /// Stops a container and keeps it.
     StopContainer {
@@ -174,6 +194,8 @@ impl Action {
             Self::StartContainer { .. } => "start",
             Self::AwaitHealthy { .. } => "await healthy",
             Self::AwaitExit { .. } => "await exit",
+            Self::OpenServer { .. } => "open",
+            Self::DrainServer { .. } => "drain",
             Self::StopContainer { .. } => "stop",
             Self::RemoveContainer { .. } => "remove",
             Self::RemoveVolume { .. } => "remove volume",
@@ -195,13 +217,14 @@ impl Action {
             | Self::AwaitExit { container, .. }
             | Self::StopContainer { container, .. }
             | Self::RemoveContainer { container } => container.name(),
+            Self::OpenServer { server, .. } | Self::DrainServer { server, .. } => server,
             Self::Register { .. } => "identity",
             Self::Furnish { .. } => "the cloud",
             Self::WriteGeneration { .. } | Self::Staged | Self::Proven => "",
         }
     }
 
-    /// Returns the container it acts on, if it acts on one that exists by then.
+    /// Returns the container it acts on, if it acts on one that exists by then. A balancer is only spoken to.
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::UploadConfig { container, .. }
@@ -213,6 +236,8 @@ impl Action {
             Self::WriteGeneration { .. }
             | Self::CreateVolume { .. }
             | Self::CreateContainer { .. }
+            | Self::OpenServer { .. }
+            | Self::DrainServer { .. }
             | Self::RemoveVolume { .. }
             | Self::Register { .. }
             | Self::Furnish { .. }

@@ -11,6 +11,7 @@ use super::hazard::HazardKind;
 use super::options::Volumes;
 use super::step::{Action, Mark, Step, StepId, Target, Undo};
 use crate::model::labels::{self, LabelRole};
+use crate::model::spec::{Cutover, Side};
 use crate::model::{
     ContainerState, Desired, HostName, Observed, ObservedContainer, Role, SetName, Slot, TaskPhase,
 };
@@ -44,6 +45,7 @@ pub fn verify(plan: &Plan, desired: &Desired, observed: &Observed) -> Result<(),
         check.order_within_a_container();
         check.working_containers();
         check.one_active_container_a_slot();
+        check.drained();
         check.launch_order();
         check.validated();
         check.removals();
@@ -155,9 +157,7 @@ impl<'a> Check<'a> {
             if expected.as_ref() != Some(name) {
                 self.violation(Some(step), "name", format!("{name} is not of this generation and slot"));
             }
-            let wanted =
-                self.desired.containers.get(slot).map(|s| s.record(&self.desired.init_digest).hash());
-            if wanted.as_ref() != Some(spec) {
+            if self.desired.by_hash(slot, spec).is_none() {
                 self.violation(Some(step), "spec", format!("{slot} is not made from what the profile says"));
             }
         }
@@ -237,6 +237,8 @@ impl<'a> Check<'a> {
                 | Action::UploadConfig { .. }
                 | Action::AwaitHealthy { .. }
                 | Action::AwaitExit { .. }
+                | Action::OpenServer { .. }
+                | Action::DrainServer { .. }
                 | Action::StopContainer { .. }
                 | Action::RemoveVolume { .. }
                 | Action::Register { .. }
@@ -282,7 +284,7 @@ impl<'a> Check<'a> {
                         .and_then(|t| place(candidate, t))
                         .is_some_and(|p| p != at && self.there.get(&p).is_some_and(|c| lives(c)))
             });
-            if !complete && !runs {
+            if !complete && !runs && !self.proven_beside(slot, at, index) {
                 self.violation(
                     Some(step),
                     "successor",
@@ -292,7 +294,41 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A container starts only once every other living one of its slot has stopped or ended.
+    /// Returns whether another container of the slot was found healthy before this step.
+    fn proven_beside(&self, slot: &Slot, at: Place<'_>, index: usize) -> bool {
+        self.steps().any(|(other, candidate)| {
+            candidate.slot.as_ref() == Some(slot)
+                && matches!(candidate.action, Action::AwaitHealthy { .. })
+                && self.is_before(other, index)
+                && candidate.action.target().and_then(|t| place(candidate, t)).is_some_and(|p| p != at)
+        })
+    }
+
+    /// Of which ports a container is: of one that is there its label says it, of one that is made its spec.
+    fn side(&self, slot: &Slot, at: Place<'_>) -> Option<Side> {
+        if let Some(there) = self.there.get(&at) {
+            return there.slot_labels.as_ref().map(|labels| labels.side);
+        }
+        let made = self.steps().find_map(|(_, step)| match &step.action {
+            Action::CreateContainer { name, spec } if step.host.as_ref() == Some(at.0) && name == at.1 => {
+                Some(spec)
+            }
+            _ => None,
+        })?;
+        self.desired.by_hash(slot, made).map(|(side, _)| side)
+    }
+
+    /// Returns whether a container may start beside a living one of its slot: it overlaps, on other ports or by taking the
+    /// listening sockets over, and the other one is stopped once it was found healthy.
+    fn may_overlap(&self, slot: &Slot, at: Place<'_>, rival: Place<'_>) -> bool {
+        let declared = self.desired.containers.get(slot).map(|spec| &spec.role)
+            == Some(&Role::Service { cutover: Cutover::Overlap });
+        let apart = !self.desired.spares.contains_key(slot) || self.side(slot, at) != self.side(slot, rival);
+        let stops = self.on(rival, |a| matches!(a, Action::StopContainer { .. }));
+        declared && apart && stops.iter().any(|stop| self.proven_beside(slot, rival, *stop))
+    }
+
+    /// A container starts only once every other living one of its slot has stopped or ended, unless they overlap.
     fn one_active_container_a_slot(&mut self) {
         if !matches!(self.plan.purpose, Purpose::Deploy | Purpose::Start) {
             return;
@@ -314,8 +350,50 @@ impl<'a> Check<'a> {
             for rival in rivals {
                 let ends =
                     self.on(rival, |a| matches!(a, Action::StopContainer { .. } | Action::AwaitExit { .. }));
-                if !ends.iter().any(|end| self.is_before(*end, index)) {
+                if !ends.iter().any(|end| self.is_before(*end, index)) && !self.may_overlap(slot, at, rival) {
                     self.violation(Some(step), "exclusive", format!("{container} starts beside {}", rival.1));
+                }
+            }
+        }
+    }
+
+    /// What is stopped while its successor serves was drained first, at every balancer that stands.
+    fn drained(&mut self) {
+        if self.plan.purpose != Purpose::Deploy {
+            return;
+        }
+        for (index, step) in self.steps() {
+            let Action::StopContainer { container, .. } = &step.action else { continue };
+            let (Some(slot), Some(at)) = (&step.slot, place(step, container)) else { continue };
+            if !self.desired.spares.contains_key(slot) || !self.proven_beside(slot, at, index) {
+                continue;
+            }
+            let Some(side) = self.side(slot, at) else { continue };
+            let standing: Vec<&HostName> = self
+                .desired
+                .balancers
+                .keys()
+                .filter(|balancer| {
+                    self.there.iter().any(|((host, _), there)| {
+                        **host == balancer.host
+                            && there.state == ContainerState::Running
+                            && there.slot_labels.as_ref().is_some_and(|l| l.container == balancer.container)
+                    })
+                })
+                .map(|balancer| &balancer.host)
+                .collect();
+            for route in self.desired.routes.get(slot).into_iter().flatten() {
+                for host in &standing {
+                    let drained = self.steps().any(|(other, drain)| {
+                        drain.host.as_ref() == Some(host)
+                            && matches!(&drain.action, Action::DrainServer { server, .. } if server == route.server(side))
+                            && self.is_before(other, index)
+                    });
+                    if !drained {
+                        let text =
+                            format!("{container} stops and {} was not drained on {host}", route.server(side));
+                        self.violation(Some(step), "drained", text);
+                    }
                 }
             }
         }

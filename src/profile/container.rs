@@ -64,6 +64,10 @@ pub struct Container {
     pub stop: Stop,
     /// How it is replaced.
     pub cutover: Cutover,
+    /// For what balances requests: a command in it. With `open BACKEND/SERVER` it sends requests there again, as soon as that
+    /// listens; with `drain BACKEND/SERVER SECONDS` it sends none any more, and ends when those under way are answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub balances: Vec<String>,
     /// Network.
     #[serde(default)]
     pub network: Network,

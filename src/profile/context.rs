@@ -8,6 +8,8 @@ use super::layout::{self, Unit};
 use super::service::{Proxy, ProxyMode, Sees};
 use super::variables::{port_variable, proxy_variable, spare_variable, value, values};
 use super::{BACKEND_PATH, CA_PATH, Inputs, Loaded, Profile, TLS_SECRETS};
+use crate::model::desired::Route;
+use crate::model::spec::Side;
 use crate::model::{ContainerName, HostName, Secret, ServiceName, Slot};
 use crate::template::Functions;
 
@@ -45,13 +47,14 @@ pub(super) fn basic(profile: &Profile, host: &HostName) -> Json {
     })
 }
 
-struct Side {
+/// What clients of one kind see.
+struct Face {
     address: String,
     name: String,
     tls: bool,
 }
 
-fn side(side: &Side) -> Json {
+fn side(side: &Face) -> Json {
     json!({"address": side.address, "name": side.name, "tls": side.tls, "scheme": scheme(side.tls)})
 }
 
@@ -69,19 +72,19 @@ fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-fn public_side(profile: &Profile) -> Side {
+fn public_side(profile: &Profile) -> Face {
     let public = &profile.document.public;
-    Side {
+    Face {
         address: public.address.clone(),
         name: public.name.clone().unwrap_or_else(|| public.address.clone()),
         tls: public.tls,
     }
 }
 
-fn internal_side(profile: &Profile) -> Side {
+fn internal_side(profile: &Profile) -> Face {
     match &profile.document.internal {
         // One address has one listener: it cannot speak TLS to some and plain text to others.
-        Some(internal) if internal.address != profile.document.public.address => Side {
+        Some(internal) if internal.address != profile.document.public.address => Face {
             address: internal.address.clone(),
             name: internal.name.clone().unwrap_or_else(|| internal.address.clone()),
             tls: internal.tls,
@@ -109,6 +112,8 @@ pub(super) struct Shared {
     proxies: Json,
     /// By proxy entry.
     pub(super) fronts: BTreeMap<String, Front>,
+    /// By what serves them.
+    pub(super) routes: BTreeMap<Slot, Vec<Route>>,
     hosts_of_service: BTreeMap<String, Json>,
     hosts_of_container: BTreeMap<String, Json>,
 }
@@ -119,6 +124,7 @@ impl Shared {
         let mut databases = Vec::new();
         let mut proxies = Vec::new();
         let mut fronts = BTreeMap::new();
+        let mut routes: BTreeMap<Slot, Vec<Route>> = BTreeMap::new();
         for (name, loaded) in &profile.services {
             for database in &loaded.service.databases {
                 databases.push(json!({"name": database.name, "user": database.user, "password": database.password, "service": name}));
@@ -126,6 +132,9 @@ impl Shared {
             for (index, proxy) in loaded.service.proxy.iter().enumerate() {
                 if proxy_holds(profile, name, index, proxy) {
                     let (entry, front) = front(profile, loaded, proxy);
+                    for (slot, route) in routes_of(profile, loaded, proxy) {
+                        routes.entry(slot).or_default().push(route);
+                    }
                     proxies.push(entry);
                     fronts.insert(proxy.name.clone(), front);
                 }
@@ -151,6 +160,7 @@ impl Shared {
             databases: Json::Array(databases),
             proxies: Json::Array(proxies),
             fronts,
+            routes,
             hosts_of_service,
             hosts_of_container,
         }
@@ -163,7 +173,7 @@ impl Shared {
         name: &ContainerName,
         unit: &Unit,
         host: &HostName,
-        inputs: &Inputs,
+        side: Side,
     ) -> Json {
         let mut values = basic(profile, host);
         let hosts = service_hosts(profile, &unit.service);
@@ -172,7 +182,7 @@ impl Shared {
         values["container"] = json!({"name": name, "service": unit.service, "set": unit.set});
         values["databases"] = self.databases.clone();
         values["proxies"] = self.proxies.clone();
-        if inputs.spare.contains(&Slot { host: host.clone(), container: name.clone() })
+        if side == Side::Spare
             && let Some(loaded) = profile.services.get(&unit.service)
         {
             for (port, entry) in &loaded.service.ports {
@@ -247,13 +257,35 @@ pub(super) fn proxy_holds(profile: &Profile, service: &ServiceName, index: usize
         && profile.layout.units.contains_key(&proxy.backends)
 }
 
+/// What a balancer calls the second port of a host's container.
+fn spare_name(host: &HostName) -> String {
+    format!("{host}-spare")
+}
+
+/// Returns what serves a proxy entry, as the balancers know it; nothing where there are no spare ports to move to.
+fn routes_of<'a>(
+    profile: &'a Profile,
+    loaded: &Loaded,
+    proxy: &'a Proxy,
+) -> impl Iterator<Item = (Slot, Route)> + use<'a> {
+    let has_spare = loaded.service.ports.get(&proxy.backend_port).is_some_and(|port| port.spare.is_some());
+    let hosts =
+        profile.layout.units.get(&proxy.backends).map(|unit| unit.hosts.as_slice()).unwrap_or_default();
+    hosts.iter().filter(move |_| has_spare).map(|host| {
+        let slot = Slot { host: host.clone(), container: proxy.backends.clone() };
+        let (main, spare) =
+            (format!("{}/{host}", proxy.name), format!("{}/{}", proxy.name, spare_name(host)));
+        (slot, Route { main, spare })
+    })
+}
+
 fn front(profile: &Profile, loaded: &Loaded, proxy: &Proxy) -> (Json, Front) {
     let (public, internal) = (public_side(profile), internal_side(profile));
     let http = proxy.mode == ProxyMode::Http;
     let any_host = profile.host_order().into_iter().next();
     let port =
         any_host.as_ref().map_or(proxy.port, |host| port_number(profile, host, &proxy_variable(&proxy.name)));
-    let listener = |scope: &str, side: &Side| json!({"scope": scope, "address": side.address, "port": port, "tls": side.tls && http});
+    let listener = |scope: &str, side: &Face| json!({"scope": scope, "address": side.address, "port": port, "tls": side.tls && http});
     let mut listeners = Vec::new();
     if proxy.public {
         listeners.push(listener("public", &public));
@@ -270,6 +302,7 @@ fn front(profile: &Profile, loaded: &Loaded, proxy: &Proxy) -> (Json, Front) {
                 if has_spare { port_number(profile, host, &spare_variable(&proxy.backend_port)) } else { 0 };
             json!({
                 "name": host,
+                "spare_name": spare_name(host),
                 "host": host,
                 "address": profile.document.hosts.get(host).map(|h| h.address.clone()),
                 "port": port_number(profile, host, &port_variable(&proxy.backend_port)),
@@ -278,7 +311,7 @@ fn front(profile: &Profile, loaded: &Loaded, proxy: &Proxy) -> (Json, Front) {
             })
         })
         .collect();
-    let url = |side: &Side| {
+    let url = |side: &Face| {
         format!("{}://{}:{port}", if http { scheme(side.tls) } else { "tcp" }, in_url(&side.name))
     };
     let front = if profile.has_proxy() {

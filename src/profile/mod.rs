@@ -41,7 +41,7 @@ use serde::Serialize;
 
 use crate::model::{
     ContainerName, HostName, ImageId, ImageName, PinnedImage, Secret, SecretKind, SecretName, ServiceName,
-    SetName, Slot,
+    SetName,
 };
 
 pub use diagnostic::{Diagnostic, Diagnostics};
@@ -99,8 +99,6 @@ pub struct Inputs {
     pub images: BTreeMap<ImageName, PinnedImage>,
     /// SHA-256 of the PID-1 binary.
     pub init_digest: String,
-    /// Slots whose container listens on its spare ports: successors in an overlapping cutover.
-    pub spare: BTreeSet<Slot>,
 }
 
 impl Inputs {
@@ -125,7 +123,6 @@ impl Inputs {
                 })
                 .collect(),
             init_digest: String::new(),
-            spare: BTreeSet::new(),
         }
     }
 }

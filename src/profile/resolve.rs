@@ -9,10 +9,10 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::files::Room;
 use super::layout;
 use super::library::{Library, OVERRIDES, TEMPLATES};
-use super::service::Sees;
-use super::{Inputs, Profile, specs, validations};
+use super::service::{Port, Sees};
+use super::{Inputs, Loaded, Profile, specs, validations};
 use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser, UserHome};
-use crate::model::spec::{MountSource, hex};
+use crate::model::spec::{Cutover, MountSource, Side, hex};
 use crate::model::{
     ContainerName, ContainerSpec, Desired, HostName, HostSpec, SecretName, ServiceName, Slot,
 };
@@ -34,20 +34,42 @@ pub(super) fn resolve_into(
 ) -> Option<Desired> {
     let shared = Shared::new(profile);
     let mut containers: BTreeMap<Slot, ContainerSpec> = BTreeMap::new();
+    let mut spares: BTreeMap<Slot, ContainerSpec> = BTreeMap::new();
+    let mut balancers: BTreeMap<Slot, Vec<String>> = BTreeMap::new();
     for (name, unit) in profile.layout.units.iter().filter(|(_, unit)| unit.reads.is_empty()) {
         let Some(loaded) = profile.services.get(&unit.service) else { continue };
         for host in &unit.hosts {
-            let values = shared.values(profile, name, unit, host, inputs);
-            let room =
-                Room { profile, library, inputs, shared: &shared, name, unit, loaded, host, values: &values };
-            let spec = if let Some(container) = loaded.service.containers.get(name) {
-                specs::container(&room, container, out)
-            } else {
-                loaded.service.tasks.get(name).and_then(|task| specs::task(&room, task, out))
+            let mut form = |side: Side| {
+                let values = shared.values(profile, name, unit, host, side);
+                let room = Room {
+                    profile,
+                    library,
+                    inputs,
+                    shared: &shared,
+                    name,
+                    unit,
+                    loaded,
+                    host,
+                    values: &values,
+                };
+                let spec = if let Some(container) = loaded.service.containers.get(name) {
+                    specs::container(&room, container, out)
+                } else {
+                    loaded.service.tasks.get(name).and_then(|task| specs::task(&room, task, out))
+                };
+                spec.map(|spec| ContainerSpec { after: after(profile, name, host), ..spec })
             };
-            if let Some(mut spec) = spec {
-                spec.after = after(profile, name, host);
+            if let Some(spec) = form(Side::Main) {
+                if has_spare(loaded, name) {
+                    spares.extend(form(Side::Spare).map(|spec| (spec.slot.clone(), spec)));
+                }
                 containers.insert(spec.slot.clone(), spec);
+            }
+            if let Some(container) = loaded.service.containers.get(name)
+                && !container.balances.is_empty()
+            {
+                let slot = Slot { host: host.clone(), container: name.clone() };
+                balancers.insert(slot, container.balances.clone());
             }
         }
     }
@@ -68,6 +90,9 @@ pub(super) fn resolve_into(
         hosts: profile.hosts(),
         sets: profile.layout.sets.clone(),
         containers,
+        spares,
+        routes: shared.routes,
+        balancers,
         volumes,
         identity,
         cloud: profile.document.cloud.clone(),
@@ -92,6 +117,13 @@ impl Profile {
             })
             .collect()
     }
+}
+
+/// Returns whether a container has ports of its own on which a successor can serve beside it.
+fn has_spare(loaded: &Loaded, name: &ContainerName) -> bool {
+    let overlaps = loaded.service.containers.get(name).is_some_and(|c| c.cutover == Cutover::Overlap);
+    let has = |port: &Port| port.container.as_ref() == Some(name) && port.spare.is_some();
+    overlaps && loaded.service.ports.values().any(has)
 }
 
 /// Turns units into slots. Within a service, what runs on the same host is what counts, where there is such.

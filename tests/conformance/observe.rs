@@ -24,6 +24,7 @@ pub async fn observing_must_give_all_of_a_deployment_and_nothing_else(f: Arc<Fix
         spec: "{}".to_owned(),
         release: "2026.1".parse().unwrap(),
         run: "run-1".parse().unwrap(),
+        side: mastic::model::spec::Side::Main,
     };
     let name = format!("{}-a-7", f.deployment);
     let request = CreateRequest::Spec {

@@ -10,16 +10,16 @@ use mastic::engine::sim::{Behaviour, Faults, SimEngine};
 use mastic::execute::{Environment, Origins, Outcome, Registrar, RunReport, run};
 use mastic::model::cloud::Cloud;
 use mastic::model::desired::IdentitySpec;
-use mastic::model::spec::TaskTrigger;
+use mastic::model::spec::{SpecRecord, TaskTrigger};
 use mastic::model::{
-    ContainerName, ContainerState, Desired, HostName, Observed, SetName, SpecHash, TaskPhase,
+    ContainerName, ContainerState, Desired, HostName, Labels, Observed, SetName, SpecHash, TaskPhase,
 };
 use mastic::plan::{Accept, Options, Plan, Volumes, destroy, reconcile, render, verify};
 use mastic::report::Silent;
 use mastic::store::redact::Redactor;
 use tokio_util::sync::CancellationToken;
 
-use crate::deployment::{C, desired, with_identity};
+use crate::deployment::{C, SIDE, desired, with_balancer, with_identity};
 
 /// What marks data that must survive.
 const PRECIOUS: &str = "rows of customers";
@@ -111,11 +111,19 @@ impl World {
             ),
             fixed(C::service("memcached").set("messaging")),
             image(C::task("keystone-db-sync", TaskTrigger::Image).after(&["mariadb-setup"])),
-            image(C::service("keystone-api").after(&["mariadb", "keystone-db-sync", "memcached"]))
-                .file("/etc/keystone/keystone.conf", release),
+            image(C::service("keystone-api").overlapping().after(&[
+                "mariadb",
+                "keystone-db-sync",
+                "memcached",
+                "haproxy",
+            ]))
+            .file("/etc/keystone/keystone.conf", release),
+            // It changes together with the database, and takes its predecessor's sockets over.
+            fixed(C::service("haproxy").set("ha").overlapping().file("/etc/haproxy.cfg", config)),
             image(C::phase("keystone-config", TaskTrigger::Spec, TaskPhase::Validate)),
             image(C::service("keystone-admin").after(&["keystone-db-sync"])),
         ]);
+        let what = with_balancer(what, "haproxy");
         with_identity(what, &["keystone-api"], "https://cloud:5000/v3")
     }
 
@@ -207,7 +215,7 @@ impl World {
                 let twin = sets
                     .entry(labels.set.clone())
                     .or_default()
-                    .insert(labels.container.to_string(), labels.spec_hash.clone());
+                    .insert(labels.container.to_string(), on_main_ports(labels));
                 assert!(twin.is_none(), "two run in {}", labels.container);
             }
         }
@@ -249,6 +257,13 @@ impl World {
         assert_eq!(slots.len(), unique.len(), "{when}: strays in {:?}", self.engine.names());
         assert_eq!(unique.len(), what.containers.len(), "{when}: {:?}", self.engine.names());
     }
+}
+
+/// The hash that a container has on its main ports: on which it serves does not matter.
+fn on_main_ports(labels: &Labels) -> SpecHash {
+    let mut record: SpecRecord = serde_json::from_str(&labels.spec).unwrap();
+    record.environment.remove(SIDE);
+    record.hash()
 }
 
 /// Which calls a matrix hits.

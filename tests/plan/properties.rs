@@ -5,38 +5,44 @@ use std::collections::BTreeMap;
 use mastic::model::spec::TaskTrigger;
 use mastic::model::{
     ContainerId, ContainerState, Desired, Health, LedgerSummary, Observed, ObservedContainer, ObservedVolume,
+    Slot,
 };
 use mastic::plan::{
     Accept, Action, Mark, Options, Plan, Target, Volumes, destroy, reconcile, render, start, stop, verify,
 };
 use proptest::prelude::*;
 
-use crate::deployment::{C, Seen, desired, nothing};
+use crate::deployment::{C, Seen, desired, nothing, with_balancer};
 
 /// One slot: what it should be, and what was found in it.
 #[derive(Clone, Debug)]
 struct Cell {
     task: bool,
+    /// Of a service: whether it overlaps, behind the balancer of its host.
+    overlaps: bool,
     wanted: bool,
     host: bool,
     set: u8,
     after: Vec<u8>,
     volume: bool,
-    found: Vec<(u8, u8, bool)>,
+    /// Variant, state, a flag for the state, and whether it is on its spare ports.
+    found: Vec<(u8, u8, bool, bool)>,
 }
 
 fn cell() -> impl Strategy<Value = Cell> {
     (
+        any::<bool>(),
         any::<bool>(),
         prop::bool::weighted(0.85),
         prop::bool::weighted(0.25),
         0_u8..3,
         prop::collection::vec(0_u8..8, 0..3),
         any::<bool>(),
-        prop::collection::vec((0_u8..3, 0_u8..8, any::<bool>()), 0..4),
+        prop::collection::vec((0_u8..3, 0_u8..8, any::<bool>(), any::<bool>()), 0..4),
     )
-        .prop_map(|(task, wanted, host, set, after, volume, found)| Cell {
+        .prop_map(|(task, overlaps, wanted, host, set, after, volume, found)| Cell {
             task,
+            overlaps,
             wanted,
             host,
             set,
@@ -52,6 +58,9 @@ fn container(index: usize, cell: &Cell, cells: &[Cell], variant: u8) -> C {
     };
     let own = name(index, cell);
     let mut c = if cell.task { C::task(&own, TaskTrigger::Spec) } else { C::service(&own) };
+    if cell.overlaps && !cell.task {
+        c = c.overlapping();
+    }
     c = c.set(["database", "api", "compute"][usize::from(cell.set)]).env("VARIANT", &variant.to_string());
     if cell.volume {
         c = c.volume(&format!("data-{index}"));
@@ -76,12 +85,21 @@ fn world(cells: &[Cell], interrupted: bool) -> (Desired, Observed) {
     // Both hosts are always there.
     let mut what = desired(wanted.chain([C::service("local/anchor"), C::service("other/anchor")]));
     what.containers.retain(|slot, _| slot.container.as_str() != "anchor");
+    // The first cell, where it is a service of this host, balances the others.
+    if let Some(first) = cells.first().filter(|cell| cell.wanted && !cell.task && !cell.host && cell.overlaps)
+    {
+        let balancer = container(0, first, cells, 0).0.slot.to_string();
+        what = with_balancer(what, &balancer);
+    }
     let mut found = nothing(&what).images_of(&what);
     let mut generation = 0;
     for (index, cell) in cells.iter().enumerate() {
-        for (variant, state, flag) in &cell.found {
+        for (variant, state, flag, spare) in &cell.found {
             generation += 1;
-            let c = container(index, cell, cells, *variant);
+            let mut c = container(index, cell, cells, *variant);
+            if *spare && what.spares.contains_key(&c.0.slot) {
+                c = c.spare();
+            }
             found = match state {
                 0 => found.with(&c, generation, ContainerState::Created),
                 1 | 2 => found.with(&c, generation, ContainerState::Running),
@@ -112,7 +130,12 @@ fn accepting() -> Options {
 }
 
 /// What the hosts are after every step has gone well. Knows engines, not plans.
-fn apply(plan: &Plan, what: &Desired, mut now: Observed) -> Observed {
+fn apply(plan: &Plan, what: &Desired, now: Observed) -> Observed {
+    watched(plan, what, now, &mut |_| ())
+}
+
+/// The same, looked at after each step.
+fn watched(plan: &Plan, what: &Desired, mut now: Observed, look: &mut dyn FnMut(&Observed)) -> Observed {
     let by_name = |now: &mut Observed,
                    host: &mastic::model::HostName,
                    name: &str,
@@ -139,8 +162,8 @@ fn apply(plan: &Plan, what: &Desired, mut now: Observed) -> Observed {
                 assert!(!volumes.iter().any(|v| v.name == *volume));
                 volumes.push(ObservedVolume { name: volume.clone(), labels: BTreeMap::new() });
             }
-            Action::CreateContainer { name, .. } => {
-                let spec = &what.containers[step.slot.as_ref().unwrap()];
+            Action::CreateContainer { name, spec } => {
+                let (_, spec) = what.by_hash(step.slot.as_ref().unwrap(), spec).unwrap();
                 now = now.with(&C(spec.clone()), plan.generation.unwrap().get(), ContainerState::Created);
                 let made = now.hosts.get_mut(&host.unwrap()).unwrap().containers.last_mut().unwrap();
                 assert_eq!(made.name, *name);
@@ -178,13 +201,29 @@ fn apply(plan: &Plan, what: &Desired, mut now: Observed) -> Observed {
             }
             Action::RemoveVolume { volume } => panic!("volume {volume} went"),
             Action::UploadConfig { .. }
+            | Action::OpenServer { .. }
+            | Action::DrainServer { .. }
             | Action::Register { .. }
             | Action::Furnish { .. }
             | Action::Staged
             | Action::Proven => {}
         }
+        look(&now);
     }
     now
+}
+
+/// The overlapping slots that can be moved: exactly one container of theirs lives, runs, and is found well.
+fn movable(what: &Desired, found: &Observed) -> Vec<Slot> {
+    let living = |slot: &Slot| {
+        let of_slot = found.hosts[&slot.host].containers.iter().filter(|c| {
+            c.slot_labels.as_ref().is_some_and(|labels| labels.container == slot.container)
+                && !matches!(c.state, ContainerState::Created | ContainerState::Exited | ContainerState::Dead)
+        });
+        of_slot.collect::<Vec<_>>()
+    };
+    let well = |slot: &&Slot| matches!(living(slot)[..], [one] if one.state == ContainerState::Running && one.health != Health::Unhealthy);
+    what.spares.keys().filter(well).cloned().collect()
 }
 
 fn shuffled(mut observed: Observed) -> Observed {
@@ -235,6 +274,24 @@ proptest! {
         }
         let total: usize = then.hosts.values().map(|host| host.containers.len()).sum();
         prop_assert_eq!(total, what.containers.len());
+    }
+
+    #[test]
+    fn an_overlapping_container_must_serve_at_every_moment(
+        cells in prop::collection::vec(cell(), 0..8), interrupted: bool,
+    ) {
+        let (what, found) = world(&cells, interrupted);
+        let slots = movable(&what, &found);
+        let plan = reconcile(&what, &found, &accepting());
+        watched(&plan, &what, found, &mut |now| {
+            for slot in &slots {
+                let runs = now.hosts[&slot.host].containers.iter().any(|c| {
+                    c.state == ContainerState::Running
+                        && c.slot_labels.as_ref().is_some_and(|labels| labels.container == slot.container)
+                });
+                assert!(runs, "{slot} is down\n{}{}", render::text(&plan), render::steps(&plan));
+            }
+        });
     }
 
     #[test]

@@ -5,7 +5,7 @@ use mastic::model::spec::TaskTrigger;
 use mastic::model::{ContainerState, Desired, Observed, TaskPhase};
 use mastic::plan::{Options, Plan, reconcile, render};
 
-use crate::deployment::{C, Seen, desired, nothing, with_identity};
+use crate::deployment::{C, Seen, desired, nothing, with_balancer, with_identity};
 
 /// Summary and steps as one text.
 fn plan(desired: &Desired, observed: &Observed) -> String {
@@ -199,4 +199,91 @@ fn a_look_at_config_must_go_with_the_containers_whose_config_it_is() {
     };
     assert_eq!(changed("control"), ["keystone-config", "keystone-worker"]);
     assert_eq!(changed("database"), ["mariadb"]);
+}
+
+#[test]
+fn an_overlapping_container_must_move_to_its_other_ports_and_be_drained_before_it_goes() {
+    let old = keystone().overlapping();
+    let balancer = C::service("haproxy").set("ha").overlapping();
+    let new = old.clone().file("/etc/keystone/keystone.conf", "debug = true");
+    let desired = with_balancer(desired([balancer.clone(), new]), "haproxy");
+    let observed =
+        nothing(&desired).with(&balancer, 3, ContainerState::Running).with(&old, 4, ContainerState::Running);
+    let first = reconcile(&desired, &observed, &Options::default());
+    assert_eq!(first.hazards, []);
+    assert_snapshot!(calls(&first), @"
+    [] -> #1 begin generation
+    [1] -> #2 create aio-keystone-api-5
+    [2] -> #3 upload config aio-keystone-api-5
+    [3] -> #4 staged
+    [1] -> #5 open keystone-api/local-spare
+    [3,5] -> #6 start aio-keystone-api-5
+    [6] -> #7 await healthy aio-keystone-api-5
+    [7] -> #8 drain keystone-api/local
+    [4,8] -> #9 stop aio-keystone-api-4
+    [9] -> #10 proven
+    [10] -> #11 remove aio-keystone-api-4
+    [11] -> #12 end generation
+    ");
+    // Already on its spare ports: it moves back.
+    let observed = nothing(&desired).with(&balancer, 3, ContainerState::Running).with(
+        &old.spare(),
+        4,
+        ContainerState::Running,
+    );
+    assert_snapshot!(calls(&reconcile(&desired, &observed, &Options::default())), @"
+    [] -> #1 begin generation
+    [1] -> #2 create aio-keystone-api-5
+    [2] -> #3 upload config aio-keystone-api-5
+    [3] -> #4 staged
+    [1] -> #5 open keystone-api/local
+    [3,5] -> #6 start aio-keystone-api-5
+    [6] -> #7 await healthy aio-keystone-api-5
+    [7] -> #8 drain keystone-api/local-spare
+    [4,8] -> #9 stop aio-keystone-api-4
+    [9] -> #10 proven
+    [10] -> #11 remove aio-keystone-api-4
+    [11] -> #12 end generation
+    ");
+}
+
+#[test]
+fn a_balancer_that_changes_too_must_serve_alone_before_it_drains() {
+    let old = keystone().overlapping();
+    let balancer = C::service("haproxy").set("ha").overlapping();
+    let new = old.clone().file("/etc/keystone/keystone.conf", "debug = true");
+    let changed = balancer.clone().file("/etc/haproxy.cfg", "new");
+    let desired = with_balancer(desired([changed, new.after(&["haproxy"])]), "haproxy");
+    let observed =
+        nothing(&desired).with(&balancer, 3, ContainerState::Running).with(&old, 4, ContainerState::Running);
+    assert_snapshot!(calls(&reconcile(&desired, &observed, &Options::default())), @"
+    [] -> #1 begin generation
+    [1] -> #2 create aio-haproxy-5
+    [2] -> #3 upload config aio-haproxy-5
+    [3] -> #4 staged
+    [1] -> #5 create aio-keystone-api-5
+    [5] -> #6 upload config aio-keystone-api-5
+    [6] -> #7 staged
+    [3] -> #8 start aio-haproxy-5
+    [8] -> #9 await healthy aio-haproxy-5
+    [4,9] -> #10 stop aio-haproxy-3
+    [10] -> #11 proven
+    [9] -> #12 open keystone-api/local-spare
+    [6,12] -> #13 start aio-keystone-api-5
+    [13] -> #14 await healthy aio-keystone-api-5
+    [10,14] -> #15 drain keystone-api/local
+    [7,15] -> #16 stop aio-keystone-api-4
+    [16] -> #17 proven
+    [11] -> #18 remove aio-haproxy-3
+    [17] -> #19 remove aio-keystone-api-4
+    [18,19] -> #20 end generation
+    ");
+}
+
+/// The calls of a plan with what they wait for, without causes.
+fn calls(plan: &Plan) -> String {
+    let deps = |step: &mastic::plan::Step| {
+        step.deps.iter().map(|dep| dep.0.to_string()).collect::<Vec<_>>().join(",")
+    };
+    plan.steps.iter().map(|step| format!("[{}] -> {} {}\n", deps(step), step.id, step.action)).collect()
 }

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mastic::model::desired::{CatalogueService, IdentityAccess, IdentitySpec};
+use mastic::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, Route};
 use mastic::model::labels::{LabelRole, Labels};
-use mastic::model::spec::{Cutover, Limits, MountSource, MountSpec, Privileges, StopSpec, TaskTrigger};
+use mastic::model::spec::{Cutover, Limits, MountSource, MountSpec, Privileges, Side, StopSpec, TaskTrigger};
 use mastic::model::{
     CheckSpec, ContainerId, ContainerSpec, ContainerState, Desired, FileSpec, Generation, Health, HostSpec,
     ImageId, LedgerSummary, Observed, ObservedContainer, ObservedHost, ObservedVolume, PinnedImage, Role,
@@ -14,6 +14,8 @@ use mastic::model::{
 };
 
 pub const INIT_DIGEST: &str = "init-1";
+/// In the environment of a container on its spare ports, and in no other's.
+pub const SIDE: &str = "SIDE";
 
 pub fn slot(name: &str) -> Slot {
     let (host, container) = name.split_once('/').unwrap_or(("local", name));
@@ -137,6 +139,16 @@ impl C {
         self
     }
 
+    /// Replaced by one that serves beside it, on the ports that it does not listen on.
+    pub fn overlapping(self) -> Self {
+        self.cutover(Cutover::Overlap)
+    }
+
+    /// The same on its spare ports: `spares` of [`with_balancer`] has it.
+    pub fn spare(self) -> Self {
+        self.env(SIDE, "spare")
+    }
+
     pub fn unchecked(mut self) -> Self {
         self.0.check = None;
         self
@@ -169,12 +181,30 @@ pub fn desired(containers: impl IntoIterator<Item = C>) -> Desired {
         hosts,
         sets,
         containers: containers.into_iter().map(|spec| (spec.slot.clone(), spec)).collect(),
+        spares: BTreeMap::new(),
+        routes: BTreeMap::new(),
+        balancers: BTreeMap::new(),
         volumes,
         identity: IdentitySpec::default(),
         cloud: mastic::model::cloud::Cloud::default(),
         init_digest: INIT_DIGEST.to_owned(),
         profile_digest: "profile".to_owned(),
     }
+}
+
+/// Puts a balancer in front of all overlapping containers but itself, and gives them spare ports.
+pub fn with_balancer(mut desired: Desired, balancer: &str) -> Desired {
+    desired.balancers.insert(slot(balancer), vec!["balance".to_owned()]);
+    for spec in desired.containers.values() {
+        if spec.role != (Role::Service { cutover: Cutover::Overlap }) || spec.slot == slot(balancer) {
+            continue;
+        }
+        let Slot { host, container } = &spec.slot;
+        let route = Route { main: format!("{container}/{host}"), spare: format!("{container}/{host}-spare") };
+        desired.routes.insert(spec.slot.clone(), vec![route]);
+        desired.spares.insert(spec.slot.clone(), C(spec.clone()).spare().0);
+    }
+    desired
 }
 
 /// Gives the deployment an identity service that answers once `after` do.
@@ -259,6 +289,7 @@ impl Seen for Observed {
             spec: record.canonical(),
             release: "2026.1".parse().unwrap(),
             run: format!("run-{generation}").parse().unwrap(),
+            side: if spec.environment.contains_key(SIDE) { Side::Spare } else { Side::Main },
         };
         let started = state != ContainerState::Created;
         let host = self.hosts.get_mut(&spec.slot.host).unwrap();

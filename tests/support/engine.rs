@@ -207,7 +207,11 @@ pub fn options(home: &Home, arguments: Vec<String>) -> bootstrap::Options {
 
 /// What every engine in a home is told.
 pub fn arguments(home: &Home) -> Vec<String> {
+    // Not the machine's, which may say what is said here.
+    let config = home.path("daemon.json");
+    std::fs::write(&config, "{}").expect("the home is writable");
     vec![
+        format!("--config-file={}", config.display()),
         // Containers share the namespace's loopback device; there is nothing to bridge to.
         "--bridge=none".to_owned(),
         "--iptables=false".to_owned(),

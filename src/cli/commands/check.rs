@@ -35,6 +35,8 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
     let selection = context.selection(&args.selection, &loaded, &observed)?;
     let redactor = context.redactor(&loaded)?;
     let mut checks = Vec::new();
+    // One deadline for all that is asked, one after the other or at once.
+    let ends = Instant::now() + Duration::from_secs(u64::from(args.wait));
     for (engine, container) in context.running(&loaded, &engines, &[]).await? {
         let Some(labels) = container.slot_labels.clone() else { continue };
         if labels.role != LabelRole::Service || !selection.has(&labels.set, &labels.service) {
@@ -47,8 +49,7 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
             let record: Option<SpecRecord> = serde_json::from_str(&labels.spec).ok();
             let check = record.and_then(|record| record.check);
             let (ok, detail) =
-                patiently(args.wait, async |left| one(&engine, &container.id, check.as_ref(), left).await)
-                    .await;
+                patiently(ends, async |left| one(&engine, &container.id, check.as_ref(), left).await).await;
             let detail = redactor.redact(&detail).into_owned();
             Row { what, ok, detail, seconds: began.elapsed().as_secs_f64() }
         });
@@ -63,11 +64,9 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
         let began = Instant::now();
         let (ok, detail) = match context.same_secrets(&loaded, &observed) {
             Ok(()) => {
-                patiently(args.wait, async |_| {
-                    match crate::cloud::check(&loaded.state, &desired, access).await {
-                        Ok(report) => (true, report.to_string()),
-                        Err(error) => (false, format!("{:#}", anyhow::Error::from(error))),
-                    }
+                patiently(ends, async |_| match crate::cloud::check(&loaded.state, &desired, access).await {
+                    Ok(report) => (true, report.to_string()),
+                    Err(error) => (false, format!("{:#}", anyhow::Error::from(error))),
                 })
                 .await
             }
@@ -108,11 +107,10 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
 }
 
 /// Asks until the answer is good or the time is over. What asks is told the seconds left, to wait by itself.
-async fn patiently(wait: u32, mut ask: impl AsyncFnMut(u32) -> (bool, String)) -> (bool, String) {
-    let ends = Instant::now() + Duration::from_secs(u64::from(wait));
+async fn patiently(ends: Instant, mut ask: impl AsyncFnMut(u32) -> (bool, String)) -> (bool, String) {
     loop {
         let left = ends.saturating_duration_since(Instant::now());
-        let answer = ask(u32::try_from(left.as_secs()).unwrap_or(wait)).await;
+        let answer = ask(u32::try_from(left.as_secs()).unwrap_or(u32::MAX)).await;
         if answer.0 || Instant::now() + LOOK_AGAIN > ends {
             return answer;
         }
@@ -165,4 +163,24 @@ pub async fn post_deploy(context: &Context) -> Result<Exit> {
         context.printer.data(&format!("{}\n{}", files.clouds.display(), files.openrc.display()));
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_questions_together_must_end_by_one_deadline() {
+        let ends = Instant::now();
+        let mut asked = 0;
+        for _ in 0..2 {
+            let no = async |left: u32| {
+                asked += 1;
+                assert_eq!(left, 0);
+                (false, "no".to_owned())
+            };
+            assert_eq!(patiently(ends, no).await, (false, "no".to_owned()));
+        }
+        assert_eq!(asked, 2, "what is over is asked once, and not again");
+    }
 }

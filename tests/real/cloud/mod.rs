@@ -43,7 +43,9 @@ impl Smoke {
                 .map(|image| image["reference"].as_str().expect("it has a reference").to_owned())
                 .collect::<BTreeSet<String>>()
         };
-        let engine = PrivateEngine::start(name, EngineOptions::default());
+        // As bootstrap starts the machine's.
+        let arguments = vec!["--live-restore".to_owned()];
+        let engine = PrivateEngine::start(name, EngineOptions { arguments, ..EngineOptions::default() });
         engine.load_images(&images.iter().map(String::as_str).collect::<Vec<_>>());
         let endpoint = engine.address();
         let cloud = Cloud::on(name, number, engine);

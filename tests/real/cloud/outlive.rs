@@ -57,11 +57,11 @@ fn a_server_must_outlive_every_container_of_its_cloud_and_the_engine() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let seen = pings.during(|| {
             cloud.private().restart(signal);
-            // By the containers' restart policies alone.
             cloud.mastic(&["check", "--wait", "180"]).ok();
         });
         server.assert_lives(&format!("the engine was restarted by {signal}"));
         say(&format!("  engine, {signal}: {seen:?}"));
+        assert_eq!(seen.lost, 0, "the engine was restarted by {signal}, and packets were lost: {seen:?}");
     }
     assert_settled(cloud, "after the engine's restarts");
 

@@ -44,6 +44,17 @@ pub(super) fn facts(host: &HostName, info: &EngineInfo, now: Timestamp) -> Vec<F
         ),
         clock(host, &info.time, now),
         kernel(host, info),
+        finding(
+            "restarts",
+            Verdict::should(info.live_restore),
+            if info.live_restore {
+                "containers outlive a restart of the engine"
+            } else {
+                "a restart of the engine stops every container, and after a crash of it they stay down until `mastic start`: \
+                 say `\"live-restore\": true` in its daemon.json, and send it HUP"
+            }
+            .to_owned(),
+        ),
     ]
 }
 
@@ -93,7 +104,7 @@ mod tests {
             cpus: 2,
             memory: 4 << 30,
             data_root: "/var/lib/docker".to_owned(),
-            live_restore: false,
+            live_restore: true,
             security_options: vec!["name=seccomp,profile=default".to_owned()],
             kernel: "6.1".to_owned(),
             time: "2026-01-01T00:00:00Z".to_owned(),
@@ -123,5 +134,6 @@ mod tests {
         assert_eq!(wrong(|i| i.time = String::new()), [("clock", Verdict::Warning)]);
         assert_eq!(wrong(|i| i.unbounded = vec!["memory".to_owned()]), [("kernel", Verdict::Warning)]);
         assert_eq!(wrong(|i| i.security_options.clear()), [("kernel", Verdict::Warning)]);
+        assert_eq!(wrong(|i| i.live_restore = false), [("restarts", Verdict::Warning)]);
     }
 }

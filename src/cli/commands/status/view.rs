@@ -324,6 +324,7 @@ mod tests {
             set: set.parse().unwrap(),
             service: service.parse().unwrap(),
             container: name.parse().unwrap(),
+            side: crate::model::spec::Side::Main,
             generation: crate::model::Generation::FIRST,
             spec_hash: crate::model::SpecHash::of(b"x"),
             spec: String::new(),

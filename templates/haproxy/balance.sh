@@ -1,0 +1,19 @@
+# open BACKEND/SERVER: send requests there again, as soon as its check passes.
+# drain BACKEND/SERVER SECONDS: send none any more, and wait until those under way are answered.
+set -eu
+act=$1 server=$2 seconds=${3:-5}
+# An end of what is asked would interrupt `wait`: only HAProxy hangs up.
+ask() { printf '%s\n' "$1" | socat -t $((seconds + 5)) - UNIX-CONNECT:/run/haproxy/admin.sock,shut-none; }
+case $act in
+open)
+    # A server that is ready counts as up until a check says otherwise: one that was out is told to be down first.
+    state=$(ask "show servers state ${server%/*}" | awk -v name="${server#*/}" '$4 == name {print $7}')
+    [ "$state" = 0 ] || said=$(ask "set server $server state ready; set server $server health down") ;;
+drain)
+    # Out of rotation; what is under way goes on. It can be removed when it has no connection left.
+    said=$(ask "set server $server state maint; wait ${seconds}s srv-removable $server") ;;
+esac
+case $(printf %s "${said:-}" | tr -d '[:space:]') in
+'' | Done.) ;;
+*) printf '%s\n' "$said" >&2; exit 1 ;;
+esac

@@ -29,6 +29,9 @@ pub struct Global {
     /// Without it `mastic.yaml` in the current folder is taken if there is one, else the built-in `all-in-one`.
     #[arg(short, long, global = true, env = "MASTIC_PROFILE", value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
     pub profile: Option<String>,
+    /// OpenStack series, instead of the profile's `release`
+    #[arg(long, global = true, env = "MASTIC_RELEASE", value_name = "SERIES")]
+    pub release: Option<String>,
     /// Where secrets, certificates, client files and journals lie
     ///
     /// Default: /var/lib/mastic/DEPLOYMENT for root, else $XDG_STATE_HOME/mastic/DEPLOYMENT.
@@ -116,6 +119,16 @@ pub enum Command {
     /// Make the cloud what the profile says
     #[command(visible_alias = "reconfigure")]
     Deploy(DeployArgs),
+    /// Take the running cloud to another release, set by set, and keep the old one until `commit`
+    #[command(
+        after_help = "What served before is kept, stopped, with its config: `mastic rollback` starts it again without restoring any data, until `mastic commit`."
+    )]
+    Upgrade(UpgradeArgs),
+    /// Return to the release that an open upgrade keeps
+    Rollback(RollbackArgs),
+    /// Finish an open upgrade: what only the older release needed goes
+    #[command(after_help = "After it the older release cannot come back without restoring its data.")]
+    Commit(RollbackArgs),
     /// Show sets, services, containers, health, generation
     Status(StatusArgs),
     /// List the generations of this deployment
@@ -271,9 +284,46 @@ pub struct DeployArgs {
     /// What is agreed to.
     #[command(flatten)]
     pub consent: Consent,
+    /// Ask every API ten times a second meanwhile, and say what failed
+    #[arg(long)]
+    pub probe: bool,
     /// Carry out exactly this plan, or refuse when it is stale
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sets", "services"])]
     pub plan: Option<PathBuf>,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// `upgrade`
+#[derive(Clone, Debug, Args)]
+pub struct UpgradeArgs {
+    /// Do not ask every API ten times a second meanwhile
+    #[arg(long)]
+    pub no_probe: bool,
+    /// The release to go to; without it, the profile's
+    #[arg(long, value_name = "SERIES", conflicts_with = "release")]
+    pub to: Option<String>,
+    /// Do not build; use the images that are there
+    #[arg(long)]
+    pub no_build: bool,
+    /// What is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// `rollback`, `commit`
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// Do not ask every API ten times a second meanwhile
+    #[arg(long)]
+    pub no_probe: bool,
+    /// What is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
     /// Why, for the history
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,

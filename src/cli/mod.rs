@@ -17,7 +17,7 @@ use clap::error::ErrorKind;
 use args::{Cli, Command};
 use commands::{
     certificates, change, check, exec, generate, graph, history, image, logs, look, prechecks, secrets,
-    status, timeline, up, verify,
+    status, timeline, up, upgrade, verify,
 };
 use context::Context;
 use exit::Exit;
@@ -75,6 +75,9 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Images(args) => image::images(context, args).await,
         Command::Plan(args) => change::plan(context, args).await,
         Command::Deploy(args) => change::deploy(context, args).await,
+        Command::Upgrade(args) => upgrade::upgrade(context, args).await,
+        Command::Rollback(args) => upgrade::rollback(context, args).await,
+        Command::Commit(args) => upgrade::commit(context, args).await,
         Command::Status(args) => status::run(context, args).await,
         Command::History => history::run(context).await,
         Command::Timeline(args) => timeline::run(context, args),

@@ -11,12 +11,12 @@ use super::context::{self, Context, Engines};
 use super::exit::{CliError, Exit};
 use crate::engine::Engine;
 use crate::model::{
-    Desired, ImageName, Observed, ObservedContainer, PinnedImage, Secret, SecretKind, SecretName,
+    Desired, ImageName, Observed, ObservedContainer, PinnedImage, ReleaseName, Secret, SecretKind, SecretName,
 };
 use crate::observe;
 use crate::plan::{self, Options, Plan, Selection};
 use crate::profile::{self, Library, Profile};
-use crate::store::{certificates, library, redact::Redactor, secrets, tls};
+use crate::store::{certificates, files, library, redact::Redactor, secrets, tls};
 
 /// A profile that passed every check, and where its things lie.
 #[derive(Debug)]
@@ -49,7 +49,16 @@ pub enum Make {
 impl Context {
     /// Loads the profile with everything it refers to; all mistakes at once.
     pub fn load(&self) -> Result<Loaded> {
+        self.load_as(self.global.release.as_deref())
+    }
+
+    /// The same, of another release than the profile says.
+    pub fn load_as(&self, release: Option<&str>) -> Result<Loaded> {
         let (name, text, beside) = self.profile_text()?;
+        let text = match release {
+            Some(release) => profile::with_release(&text, release),
+            None => text,
+        };
         let sources = profile::sources(&text);
         let folders: Vec<PathBuf> = sources
             .library
@@ -71,6 +80,18 @@ impl Context {
             &profile.document.deployment,
         )?;
         Ok(Loaded { profile, library, state })
+    }
+
+    /// Writes a release into the profile, where that is a file and says another one. Returns whether it did.
+    pub fn keep_release(&self, release: &ReleaseName) -> Result<bool> {
+        let (name, text, _) = self.profile_text()?;
+        let changed = profile::with_release(&text, release.as_str());
+        if changed == text || !Path::new(&name).is_file() {
+            return Ok(false);
+        }
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(&name)?.permissions()) & 0o777;
+        files::write_atomic(Path::new(&name), changed.as_bytes(), mode)?;
+        Ok(true)
     }
 
     /// Returns the profile's name for messages, its text, and the folder its paths are relative to.

@@ -131,7 +131,7 @@ impl Reply {
 impl Http {
     /// Makes a client that trusts the authority in `ca` (PEM) and nobody else; without it, only plain HTTP will do.
     pub(crate) fn new(ca: Option<&Path>, timeout: Duration) -> CloudResult<Self> {
-        Ok(Self { client: client(ca, reqwest::redirect::Policy::default(), timeout)? })
+        Ok(Self { client: client(ca, reqwest::redirect::Policy::default(), timeout, true)? })
     }
 
     /// Sends one request of JSON and takes JSON; any status from 200 to 299 is good.
@@ -208,14 +208,15 @@ impl Http {
 
 /// Makes a client for pages, which follows no redirection by itself. `state` holds the authority's certificate.
 pub(crate) fn browser_client(state: Option<&Path>) -> CloudResult<reqwest::Client> {
-    client(state.map(tls::ca_path).as_deref(), reqwest::redirect::Policy::none(), TIMEOUT)
+    client(state.map(tls::ca_path).as_deref(), reqwest::redirect::Policy::none(), TIMEOUT, true)
 }
 
-/// Makes a client that trusts the authority in `ca` (PEM) and nobody else, and asks no proxy.
-fn client(
+/// Makes a client that trusts the authority in `ca` (PEM) and nobody else, and asks no proxy. With `keep` it uses connections again.
+pub(super) fn client(
     ca: Option<&Path>,
     redirect: reqwest::redirect::Policy,
     timeout: Duration,
+    keep: bool,
 ) -> CloudResult<reqwest::Client> {
     install_provider();
     let mut builder = reqwest::Client::builder()
@@ -225,6 +226,9 @@ fn client(
         .timeout(timeout)
         .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!("mastic/", env!("CARGO_PKG_VERSION")));
+    if !keep {
+        builder = builder.pool_max_idle_per_host(0);
+    }
     let mut authorities = Vec::new();
     if let Some(path) = ca {
         let unusable = |reason: String| CloudError::Authority { path: path.to_owned(), reason };
@@ -325,7 +329,7 @@ fn said(body: &Value) -> Option<&str> {
 }
 
 /// Returns the last cause: `reqwest`'s own words only repeat the URL.
-fn innermost(error: &reqwest::Error) -> String {
+pub(super) fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -8,6 +8,7 @@ mod furnish;
 mod http;
 mod keystone;
 mod observe;
+pub mod probe;
 mod register;
 mod registrar;
 pub mod session;
@@ -18,6 +19,7 @@ pub use furnish::furnish;
 pub use http::CloudError;
 pub use keystone::Keystone;
 pub use observe::{Passwords, observe_identity};
+pub use probe::Probe;
 pub use register::{Registrar, RegistrationReport};
 pub use session::{Api, Login, ProjectRef, Session};
 

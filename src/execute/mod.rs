@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Engine, EngineError};
 use crate::model::cloud::Cloud;
 use crate::model::desired::IdentitySpec;
-use crate::model::{ContainerName, HostName, NameError};
+use crate::model::{Availability, ContainerName, HostName, NameError};
 use crate::report::Reporter;
 use crate::store::journal_file::JournalError;
 use crate::store::redact::Redactor;
@@ -49,6 +49,12 @@ pub trait Origins: Send + Sync + Debug {
     ) -> Option<String>;
 }
 
+/// Looks at the cloud from outside while a run changes it.
+pub trait Watch: Send + Sync + Debug {
+    /// Returns what it has seen so far, by API.
+    fn seen(&self) -> BTreeMap<String, Availability>;
+}
+
 /// What a run works with.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -64,6 +70,8 @@ pub struct Environment {
     pub redactor: Arc<Redactor>,
     /// For what containers say about options.
     pub origins: Arc<dyn Origins>,
+    /// Who looks at the cloud from outside, where somebody does.
+    pub watch: Option<Arc<dyn Watch>>,
     /// Fingerprint of the secrets that are used, for the generation's record.
     pub secrets: Option<String>,
     /// Where the journal goes.

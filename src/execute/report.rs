@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use crate::model::{Generation, RunId, SetName};
+use crate::model::{Availability, Generation, RunId, SetName};
 use crate::plan::{Action, Plan};
 
 /// How a run ended.
@@ -79,6 +79,9 @@ pub struct RunReport {
     pub sets: BTreeMap<SetName, SetOutcome>,
     /// In the order of the plan.
     pub steps: Vec<StepReport>,
+    /// What a client saw of each API meanwhile, where one looked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub availability: BTreeMap<String, Availability>,
     /// What went wrong: each complete, without secrets.
     pub failures: Vec<String>,
 }
@@ -99,6 +102,26 @@ impl RunReport {
             self.seconds,
             self.longest_chain_seconds
         )
+    }
+
+    /// Returns what a client saw, as rows of a table with a head; none where nobody looked.
+    pub fn availability_rows(&self) -> Vec<Vec<String>> {
+        if self.availability.is_empty() {
+            return Vec::new();
+        }
+        let head = ["API", "REQUESTS", "FAILED", "LONGEST GAP", "P50", "P99", "FIRST FAILURE"];
+        let rows = self.availability.iter().map(|(name, seen)| {
+            vec![
+                name.clone(),
+                seen.requests.to_string(),
+                seen.failed.to_string(),
+                format!("{:.1} s", seen.longest_gap_seconds),
+                format!("{:.0} ms", seen.p50_ms),
+                format!("{:.0} ms", seen.p99_ms),
+                seen.first_failure.clone().unwrap_or_default(),
+            ]
+        });
+        std::iter::once(head.map(str::to_owned).to_vec()).chain(rows).collect()
     }
 
     /// Returns what went wrong, and what state things are in, for people.
@@ -136,6 +159,7 @@ pub fn empty_report(plan: &Plan) -> String {
         longest_chain: Vec::new(),
         sets: BTreeMap::new(),
         steps: Vec::new(),
+        availability: BTreeMap::new(),
         failures: Vec::new(),
     }
     .json()

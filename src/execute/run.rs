@@ -228,6 +228,7 @@ impl Walk<'_, '_> {
             longest_chain: chain,
             sets,
             steps,
+            availability: environment.watch.as_ref().map(|watch| watch.seen()).unwrap_or_default(),
             failures,
         })
     }
@@ -341,7 +342,7 @@ impl Walk<'_, '_> {
     /// Whether a failure is taken back. What is destroyed is gone, and what has started may as well go on.
     fn returns(&self) -> bool {
         match self.work.plan.purpose {
-            Purpose::Deploy | Purpose::Stop => true,
+            Purpose::Deploy | Purpose::Upgrade | Purpose::Rollback | Purpose::Commit | Purpose::Stop => true,
             Purpose::Start | Purpose::Destroy { .. } => false,
         }
     }
@@ -411,6 +412,8 @@ impl Walk<'_, '_> {
             identity: None,
             secrets: self.work.environment.secrets.clone(),
             cloud: None,
+            held: plan.holding.clone(),
+            availability: BTreeMap::new(),
             slots,
         })
     }
@@ -424,6 +427,8 @@ impl Walk<'_, '_> {
         failures: &mut Vec<String>,
     ) -> Result<(), ExecuteError> {
         let Some(mut record) = record else { return Ok(()) };
+        record.availability =
+            self.work.environment.watch.as_ref().map(|watch| watch.seen()).unwrap_or_default();
         record.ended_at = Some(now());
         record.seconds = Some(self.began.elapsed().as_secs_f64());
         record.outcome = match outcome {
@@ -443,7 +448,9 @@ impl Walk<'_, '_> {
             _ => None,
         });
         record.cloud = made.or_else(|| self.work.plan.furnished.clone());
-        if outcome != Outcome::Done {
+        if outcome == Outcome::Done {
+            record.held.clone_from(&self.work.plan.held);
+        } else {
             // What was not carried out is not what is there.
             record.slots.retain(|_, slot| slot.change == Change::Keep.as_str());
         }

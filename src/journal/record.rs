@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::spec::SpecRecord;
-use crate::model::{DeploymentName, Generation, LedgerSummary, ReleaseName, RunId, SpecHash};
+use crate::model::{
+    Availability, DeploymentName, Generation, Held, LedgerSummary, ReleaseName, RunId, SpecHash,
+};
 
 /// Changes whenever a record written by one version could be misread by another.
 pub const RECORD_VERSION: u32 = 1;
@@ -92,6 +94,12 @@ pub struct GenerationRecord {
     /// Digest of the flavors and networks that were made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud: Option<String>,
+    /// What an upgrade keeps from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// What a client saw of each API meanwhile, where one looked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub availability: BTreeMap<String, Availability>,
     /// Slots by `host/container`, kept ones too.
     pub slots: BTreeMap<String, SlotRecord>,
 }
@@ -117,12 +125,23 @@ impl GenerationRecord {
             identity: self.identity.clone(),
             secrets: self.secrets.clone(),
             cloud: self.cloud.clone(),
+            release: self.release.clone(),
+            held: self.held.clone(),
         }
     }
 
     /// Returns how long it took, for people.
     pub fn took(&self) -> String {
         self.seconds.map(|s| format!("{s:.1} s")).unwrap_or_default()
+    }
+
+    /// Returns how many requests failed of how many, for people; empty where nobody looked.
+    pub fn failed(&self) -> String {
+        if self.availability.is_empty() {
+            return String::new();
+        }
+        let sum = |of: fn(&Availability) -> u64| self.availability.values().map(of).sum::<u64>();
+        format!("{} of {}", sum(|seen| seen.failed), sum(|seen| seen.requests))
     }
 
     /// Returns what it did, for people: `2 replace, 9 keep`.

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerName, HostName};
+use super::{ContainerName, HostName, ReleaseName};
 
 /// A deployment-wide number, one for each applied plan, never reused; larger is younger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,6 +36,17 @@ impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// What an upgrade keeps of the release before it, until it is committed or taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The youngest generation of that release: its containers, and those of generations before it, are kept.
+    pub generation: Generation,
+    /// The release.
+    pub release: ReleaseName,
+    /// Since when, RFC 3339.
+    pub since: String,
 }
 
 /// "Container X on host Y": at most one container is active in it.

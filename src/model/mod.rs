@@ -3,6 +3,7 @@
 //! Nothing here reads a file, a clock, the environment or an engine. Names are those of
 //! `docs/glossary.md`; invalid states do not construct.
 
+pub mod availability;
 pub mod check;
 pub mod cloud;
 pub mod desired;
@@ -14,9 +15,10 @@ pub mod observed;
 pub mod secret;
 pub mod spec;
 
+pub use availability::Availability;
 pub use check::CheckSpec;
 pub use desired::{Desired, HostSpec};
-pub use generation::{Generation, Slot};
+pub use generation::{Generation, Held, Slot};
 pub use image::{ImageId, PinnedImage};
 pub use labels::Labels;
 pub use name::{

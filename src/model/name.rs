@@ -155,6 +155,8 @@ pub enum TaskPhase {
     Contract,
     /// After commit, in batches, until nothing is left.
     OnlineMigrations,
+    /// On the way back before a commit, in the older image: what the older release must find changed in the data.
+    Return,
 }
 
 impl TaskPhase {
@@ -167,6 +169,7 @@ impl TaskPhase {
             Self::Expand => "expand",
             Self::Contract => "contract",
             Self::OnlineMigrations => "online-migrations",
+            Self::Return => "return",
         }
     }
 }

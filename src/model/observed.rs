@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentName, HostName, ImageId, Labels};
+use super::{DeploymentName, Held, HostName, ImageId, Labels, ReleaseName};
 
 /// An engine's id of a container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,6 +146,15 @@ pub struct Observed {
     pub ledger: Option<LedgerSummary>,
 }
 
+impl Observed {
+    /// Returns whether a younger container is in the same slot.
+    pub fn is_superseded(&self, labels: &Labels) -> bool {
+        let there = self.hosts.get(&labels.host).map(|host| host.containers.as_slice()).unwrap_or_default();
+        let mut slots = there.iter().filter_map(|container| container.slot_labels.as_ref());
+        slots.any(|other| other.container == labels.container && other.generation > labels.generation)
+    }
+}
+
 /// What a plan needs to know of the youngest generation's record (`store::ledger` reads it).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerSummary {
@@ -161,4 +170,9 @@ pub struct LedgerSummary {
     pub secrets: Option<String>,
     /// Digest of the flavors and networks that were last made.
     pub cloud: Option<String>,
+    /// The release that it was of.
+    pub release: ReleaseName,
+    /// What an upgrade keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cause::Cause;
 use super::decide::Decision;
-use super::document::{Change, Fallback, SlotPlan};
+use super::document::{Change, Fallback, Purpose, SlotPlan};
 use super::draft::{Act, Class, Draft, Drafts, Key};
 use super::scene::{Scene, Seen};
 use super::step::{Action, ExitRule, Mark, Step, Target, Undo};
@@ -37,7 +37,11 @@ pub(super) struct Work<'a> {
 /// Returns why a task of this phase cannot be undone; none when it is safe to repeat and only adds.
 pub(super) fn irreversible(phase: TaskPhase) -> Option<&'static str> {
     match phase {
-        TaskPhase::Validate | TaskPhase::Bootstrap | TaskPhase::Check | TaskPhase::Expand => None,
+        TaskPhase::Validate
+        | TaskPhase::Bootstrap
+        | TaskPhase::Check
+        | TaskPhase::Expand
+        | TaskPhase::Return => None,
         TaskPhase::Contract => Some("the older release cannot use its database afterwards"),
         TaskPhase::OnlineMigrations => {
             Some("rows are rewritten in a form that the older release may not read")
@@ -177,14 +181,48 @@ impl<'s, 'a> Builder<'s, 'a> {
             self.retire(slot, item);
         }
         self.launch_order(work);
+        self.ways_back(work);
+        self.last_of_all(work);
         self.removals(work);
         self.sets(work);
         let ready = |slot: &Slot, work| self.ready_key(work, slot);
         let mut bound = cutover::bind(self.scene, work, ready);
-        bound.extend(cutover::validate_first(work, ready));
+        bound.extend(cutover::look_first(work, ready));
         for (slot, set, on) in bound {
             for key in self.slot_keys(&set, &slot, &[Act::Stop, Act::Start]) {
                 self.drafts.depend(&key, on.clone());
+            }
+        }
+    }
+
+    /// In a commit, what was kept goes only once all that only it needed is gone well: until then the upgrade is open.
+    fn last_of_all(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        if self.scene.options.purpose != Purpose::Commit {
+            return;
+        }
+        let runs = work.iter().filter(|(_, item)| item.decision.change == Change::Run);
+        let done: Vec<Key> = runs.filter_map(|(slot, _)| self.ready_key(work, slot)).collect();
+        let going: Vec<Key> = self.drafts.keys().filter(|key| key.class == Class::Retire).cloned().collect();
+        for key in &going {
+            for ready in &done {
+                self.drafts.depend(key, ready.clone());
+            }
+        }
+    }
+
+    /// See [`cutover::return_first`].
+    fn ways_back(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        for way in cutover::return_first(work, |slot: &Slot, work| self.ready_key(work, slot)) {
+            let begin = self.slot_keys(&way.set, &way.task, &[Act::Start]);
+            for (slot, set) in &way.others {
+                for stop in self.slot_keys(set, slot, &[Act::Stop]) {
+                    for key in &begin {
+                        self.drafts.depend(key, stop.clone());
+                    }
+                }
+                for start in self.slot_keys(set, slot, &[Act::Start]) {
+                    self.drafts.depend(&start, way.done.clone());
+                }
             }
         }
     }
@@ -406,9 +444,20 @@ impl<'s, 'a> Builder<'s, 'a> {
     fn launch_order(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
         for (slot, item) in work {
             let Some((spec, _)) = &item.spec else { continue };
+            // Whether a release can take over is asked of what is there now, before any of it changes.
+            if matches!(spec.role, Role::Task { phase: TaskPhase::Check, .. }) {
+                continue;
+            }
             for after in &spec.after {
                 let Some(ready) = self.ready_key(work, after) else { continue };
-                for key in self.slot_keys(&item.set, slot, &[Act::Stop, Act::Start]) {
+                // All of a service stops before its data is changed, and nothing of it starts before that.
+                let own = work.get(after).is_some_and(|other| other.service == item.service);
+                let acts: &[Act] = if own && self.scene.returns(&item.service) {
+                    &[Act::Start]
+                } else {
+                    &[Act::Stop, Act::Start]
+                };
+                for key in self.slot_keys(&item.set, slot, acts) {
                     self.drafts.depend(&key, ready.clone());
                 }
             }

@@ -26,8 +26,13 @@ pub(super) fn form<'a>(scene: &Scene<'a>, spec: &'a ContainerSpec) -> (Side, &'a
             [&main, &spare].into_iter().find(|(_, _, hash)| seen.labels.spec_hash == *hash).map(|form| form.0)
         })
     };
+    let back_to = scene.back_to();
+    let kept = || {
+        let generation = back_to?;
+        usable().find(|seen| seen.generation() <= generation).map(|seen| seen.labels.side)
+    };
     let beside = || usable().find(|seen| seen.is_live()).map(|seen| other(seen.labels.side));
-    match fits(true).or_else(|| fits(false)).or_else(beside).unwrap_or_default() {
+    match kept().or_else(|| fits(true)).or_else(|| fits(false)).or_else(beside).unwrap_or_default() {
         Side::Main => main,
         Side::Spare => spare,
     }
@@ -50,7 +55,9 @@ pub(super) fn overlaps(scene: &Scene<'_>, spec: &ContainerSpec, side: Side, deci
     let beside = |seen: &super::scene::Seen<'_>| {
         seen.container.state == ContainerState::Running && (takes_over || seen.labels.side != side)
     };
-    declared && swapped && !decision.stop.is_empty() && decision.stop.iter().all(beside)
+    // Data is not changed under something that serves.
+    let apart = scene.returns(&spec.service);
+    declared && swapped && !apart && !decision.stop.is_empty() && decision.stop.iter().all(beside)
 }
 
 /// Returns for each slot of a rolling swap the step that it waits for: its predecessor's readiness.
@@ -86,22 +93,56 @@ pub(super) fn bind<'w, 'a>(
     bound
 }
 
-/// Nothing starts or stops before all config that is about to be used has been read by the images that will use it. Returns for
-/// each slot the looks that it waits for.
-pub(super) fn validate_first<'w, 'a>(
+/// Nothing starts or stops before all config that is about to be used has been read by the images that will use it, nor, in an
+/// upgrade, before each service has said whether its new release can take over. Returns for each slot the looks that it waits for.
+pub(super) fn look_first<'w, 'a>(
     work: &'w BTreeMap<Slot, Work<'a>>,
     ready: impl Fn(&Slot, &'w BTreeMap<Slot, Work<'a>>) -> Option<Key>,
 ) -> Vec<(Slot, SetName, Key)> {
-    let looks = |item: &Work<'_>| {
-        let role = item.spec.as_ref().map(|(spec, _)| &spec.role);
-        matches!(role, Some(Role::Task { phase: TaskPhase::Validate, .. }))
+    let place = |item: &Work<'_>| match item.spec.as_ref().map(|(spec, _)| &spec.role) {
+        Some(Role::Task { phase: TaskPhase::Validate, .. }) => 0,
+        Some(Role::Task { phase: TaskPhase::Check, .. }) => 1,
+        Some(_) | None => 2,
     };
-    let first: Vec<Key> =
-        work.iter().filter(|(_, item)| looks(item)).filter_map(|(slot, _)| ready(slot, work)).collect();
+    let looks: Vec<(u8, Key)> = work
+        .iter()
+        .filter(|(_, item)| place(item) < 2)
+        .filter_map(|(slot, item)| Some((place(item), ready(slot, work)?)))
+        .collect();
     work.iter()
-        .filter(|(_, item)| !looks(item))
-        .flat_map(|(slot, item)| first.iter().map(|look| (slot.clone(), item.set.clone(), look.clone())))
+        .flat_map(|(slot, item)| {
+            let earlier = looks.iter().filter(|(first, _)| *first < place(item));
+            earlier.map(|(_, look)| (slot.clone(), item.set.clone(), look.clone()))
+        })
         .collect()
+}
+
+/// On the way back: a service's newer containers stop, then its data is changed, then its older containers start.
+pub(super) fn return_first<'w, 'a>(
+    work: &'w BTreeMap<Slot, Work<'a>>,
+    ready: impl Fn(&Slot, &'w BTreeMap<Slot, Work<'a>>) -> Option<Key>,
+) -> Vec<Returning> {
+    let returns = |item: &Work<'_>| {
+        let role = item.spec.as_ref().map(|(spec, _)| &spec.role);
+        matches!(role, Some(Role::Task { phase: TaskPhase::Return, .. }))
+    };
+    let tasks = work.iter().filter(|(_, item)| returns(item) && item.decision.change == Change::Run);
+    tasks
+        .filter_map(|(task, item)| {
+            let others = work.iter().filter(|(_, other)| other.service == item.service && !returns(other));
+            let others = others.map(|(slot, other)| (slot.clone(), other.set.clone())).collect();
+            Some(Returning { task: task.clone(), set: item.set.clone(), done: ready(task, work)?, others })
+        })
+        .collect()
+}
+
+/// One task of the way back, and the slots that stand still around it.
+#[derive(Debug)]
+pub(super) struct Returning {
+    pub(super) task: Slot,
+    pub(super) set: SetName,
+    pub(super) done: Key,
+    pub(super) others: Vec<(Slot, SetName)>,
 }
 
 /// Returns whether `from` is among what `to` waits for, in which case the launch order already says who is first.

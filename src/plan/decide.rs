@@ -2,10 +2,10 @@
 
 use super::cause::Cause;
 use super::diff::diff_label;
-use super::document::Change;
+use super::document::{Change, Purpose};
 use super::scene::{Scene, Seen};
 use crate::model::labels::LabelRole;
-use crate::model::{ContainerSpec, ContainerState, Health, SpecHash};
+use crate::model::{ContainerSpec, ContainerState, Health, Role, SpecHash, TaskPhase};
 
 /// The decision for one slot. Every container seen in the slot is in exactly one of the lists or is the `successor`.
 #[derive(Clone, Debug)]
@@ -76,8 +76,14 @@ pub(super) fn service<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHa
     let seen = scene.seen(&spec.slot);
     let (rubbish, usable): (Vec<Seen<'a>>, Vec<Seen<'a>>) = seen.iter().partition(|s| s.is_rubbish());
     let never_started = rubbish.iter().any(|s| s.container.state == ContainerState::Created);
+    // On the way back it is the container itself that is wanted, whatever a profile would make of it today.
+    let back_to = scene.back_to();
+    let fits = |s: &&Seen<'a>| match back_to {
+        Some(generation) => s.generation() <= generation,
+        None => s.labels.spec_hash == *hash,
+    };
     // A running one before a stopped one; `usable` is youngest first, and the sort is stable.
-    let mut fitting: Vec<Seen<'a>> = usable.iter().filter(|s| s.labels.spec_hash == *hash).copied().collect();
+    let mut fitting: Vec<Seen<'a>> = usable.iter().filter(fits).copied().collect();
     fitting.sort_by_key(|s| match s.container.state {
         ContainerState::Running => 0,
         ContainerState::Restarting => 1,
@@ -90,6 +96,13 @@ pub(super) fn service<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHa
     let others: Vec<Seen<'a>> =
         usable.iter().filter(|s| Some(&s.container.id) != fit.map(|f| &f.container.id)).copied().collect();
     let live: Vec<Seen<'a>> = others.iter().filter(|s| s.is_live()).copied().collect();
+    let leaving: Vec<Seen<'a>> = others.iter().filter(|s| !scene.keeps(s)).copied().collect();
+    // What is kept and stopped says nothing about how far a swap has come, unless one was broken off; and nobody goes back to it
+    // once the upgrade is being committed.
+    let apart = |s: &Seen<'a>| {
+        !s.is_live() && scene.was_kept(s) && (!scene.interrupted || scene.options.purpose == Purpose::Commit)
+    };
+    let others: Vec<Seen<'a>> = others.into_iter().filter(|s| !apart(s)).collect();
 
     let mut decision = match fit {
         Some(fit) => {
@@ -122,11 +135,17 @@ pub(super) fn service<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHa
     decision.half_done =
         (decision.successor.is_some() && !others.is_empty()) || never_started || scene.interrupted;
     decision.stop = live;
-    decision.retire = others;
+    decision.retire = leaving;
     decision.discard = rubbish.iter().map(|s| (*s, discard_cause(s))).collect();
     if decision.change == Change::Keep && !decision.discard.is_empty() {
         decision.change = Change::Clean;
         decision.cause = decision.discard.first().map(|(_, cause)| cause.clone());
+    }
+    if decision.change == Change::Keep
+        && let Some(gone) = decision.retire.first()
+    {
+        decision.change = Change::Clean;
+        decision.cause = Some(Cause::Superseded { generation: gone.generation() });
     }
     decision
 }
@@ -183,7 +202,12 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
     let same = |s: &&Seen<'a>| s.labels.spec_hash == *hash;
     let succeeded =
         |s: &Seen<'a>| s.container.state == ContainerState::Exited && s.container.exit_code == Some(0);
-    let evidence = seen.iter().find(|s| same(s) && succeeded(s)).copied().filter(|_| new_volume.is_none());
+    // What was done on an earlier way back is done again on each.
+    let returns = matches!(spec.role, Role::Task { phase: TaskPhase::Return, .. });
+    let fresh =
+        |s: &Seen<'a>| !returns || scene.holding.as_ref().is_none_or(|held| s.generation() > held.generation);
+    let evidence =
+        seen.iter().find(|s| same(s) && succeeded(s) && fresh(s)).copied().filter(|_| new_volume.is_none());
     let running = seen.iter().find(|s| same(s) && s.is_live()).copied();
     let failed = seen
         .iter()
@@ -219,7 +243,9 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
             decision.outlast.push(*other);
             decision.retire.push(*other);
         } else if succeeded(other) {
-            decision.retire.push(*other);
+            if !scene.keeps(other) {
+                decision.retire.push(*other);
+            }
         } else {
             let cause = match other.container.state {
                 ContainerState::Exited => {
@@ -255,8 +281,25 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
     decision
 }
 
+/// Decides, on the way back, for a task that is not part of it: what the newer release has run is forgotten.
+pub(super) fn left_behind<'a>(scene: &Scene<'a>, spec: &ContainerSpec) -> Option<Decision<'a>> {
+    let generation = scene.back_to()?;
+    let newer: Vec<Seen<'a>> =
+        scene.seen(&spec.slot).iter().filter(|s| s.generation() > generation).copied().collect();
+    let first = newer.first()?;
+    let mut decision =
+        Decision::new(Change::Clean, Some(Cause::Superseded { generation: first.generation() }));
+    for seen in newer {
+        if seen.is_live() {
+            decision.outlast.push(seen);
+        }
+        decision.retire.push(seen);
+    }
+    Some(decision)
+}
+
 /// Decides for a slot that the profile does not have (any more).
-pub(super) fn undesired<'a>(seen: &[Seen<'a>]) -> Decision<'a> {
+pub(super) fn undesired<'a>(scene: &Scene<'a>, seen: &[Seen<'a>]) -> Decision<'a> {
     let mut decision = Decision::new(Change::Remove, Some(Cause::NotDesired));
     for container in seen {
         if container.is_rubbish() {
@@ -271,11 +314,16 @@ pub(super) fn undesired<'a>(seen: &[Seen<'a>]) -> Decision<'a> {
                 }
             }
         }
-        decision.retire.push(*container);
+        if !scene.keeps(container) {
+            decision.retire.push(*container);
+        }
     }
     decision.fallback = decision.stop.first().copied();
-    if decision.retire.is_empty() {
-        decision.change = Change::Clean;
+    if decision.retire.is_empty() && decision.stop.is_empty() && decision.outlast.is_empty() {
+        // Nothing is left of it but what is kept.
+        let rubbish = decision.discard.first().map(|(_, cause)| cause.clone());
+        decision.change = if rubbish.is_some() { Change::Clean } else { Change::Keep };
+        decision.cause = rubbish;
     }
     decision
 }

@@ -11,7 +11,8 @@ use super::options::{Selection, Volumes};
 use super::step::{Action, Step, StepId, Target};
 use crate::model::spec::Side;
 use crate::model::{
-    CheckSpec, DeploymentName, Generation, HostName, PinnedImage, ReleaseName, ServiceName, SetName, Slot,
+    CheckSpec, DeploymentName, Generation, Held, HostName, PinnedImage, ReleaseName, ServiceName, SetName,
+    Slot,
 };
 
 /// Changes whenever a plan written by one version could be misread by another.
@@ -23,6 +24,12 @@ pub const PLAN_VERSION: u32 = 1;
 pub enum Purpose {
     /// Make it what the profile says.
     Deploy,
+    /// The same with another release, and keep what served before.
+    Upgrade,
+    /// Return to what an upgrade has kept.
+    Rollback,
+    /// Finish an upgrade: what only the older release needed goes.
+    Commit,
     /// Stop all, keep all.
     Stop,
     /// Start what was stopped.
@@ -35,10 +42,21 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Returns whether it makes the cloud what a profile says, of whatever release.
+    pub fn reconciles(&self) -> bool {
+        match self {
+            Self::Deploy | Self::Upgrade | Self::Rollback | Self::Commit => true,
+            Self::Stop | Self::Start | Self::Destroy { .. } => false,
+        }
+    }
+
     /// Returns the verb.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy => "deploy",
+            Self::Upgrade => "upgrade",
+            Self::Rollback => "rollback",
+            Self::Commit => "commit",
             Self::Stop => "stop",
             Self::Start => "start",
             Self::Destroy { .. } => "destroy",
@@ -178,6 +196,12 @@ pub struct Plan {
     /// Digest of the flavors and networks that were made before; the same holds for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub furnished: Option<String>,
+    /// What an upgrade keeps while this plan is carried out, and where it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holding: Option<Held>,
+    /// What is kept once it was carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// Digest of what the hosts had in the slots and volumes that this plan touches.
     pub observed: String,
     /// Hosts, by name.

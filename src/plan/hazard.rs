@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HostName, ImageId, ServiceName, SetName, Slot};
+use crate::model::{HostName, ImageId, ReleaseName, ServiceName, SetName, Slot};
 
 /// Kinds of hazards, as they are accepted on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,6 +108,17 @@ pub enum Blocker {
         /// Which.
         volume: String,
     },
+    /// There is nothing to upgrade.
+    NothingDeployed,
+    /// There is nothing to take back or to commit.
+    NothingHeld,
+    /// An upgrade is neither committed nor taken back, and another one is asked for.
+    StillHeld {
+        /// What it keeps.
+        held: ReleaseName,
+        /// What it leads to.
+        serves: ReleaseName,
+    },
     /// Containers wait for each other.
     Cycle {
         /// The slots on the cycle.
@@ -125,6 +136,14 @@ impl fmt::Display for Blocker {
             Self::UnknownSet { set } => write!(f, "there is no set `{set}`"),
             Self::UnknownService { service } => write!(f, "there is no service `{service}`"),
             Self::UnknownVolume { volume } => write!(f, "there is no volume `{volume}`"),
+            Self::NothingDeployed => f.write_str("nothing is deployed: `mastic deploy`"),
+            Self::NothingHeld => f.write_str("no upgrade is open: nothing older is kept"),
+            Self::StillHeld { held, serves } => {
+                write!(
+                    f,
+                    "the upgrade from {held} to {serves} is open: `mastic commit` or `mastic rollback` first"
+                )
+            }
             Self::Cycle { slots } => {
                 let names: Vec<_> = slots.iter().map(ToString::to_string).collect();
                 write!(f, "these wait for each other: {}", names.join(", "))

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::Purpose;
 use super::hazard::Accept;
 use crate::model::{ServiceName, SetName, TaskPhase};
 
@@ -37,8 +38,31 @@ pub struct Options {
     pub selection: Selection,
     /// Which hazards are accepted beforehand (`--yes`, `--accept`).
     pub accept: Accept,
+    /// Deploy, upgrade, rollback or commit.
+    pub purpose: Purpose,
     /// Tasks of which phases run: an upgrade's later phases are not a deploy's.
     pub phases: BTreeSet<TaskPhase>,
+}
+
+impl Options {
+    /// Returns the options of an upgrade.
+    pub fn upgrade() -> Self {
+        let mut options = Self { purpose: Purpose::Upgrade, ..Self::default() };
+        options.phases.insert(TaskPhase::Check);
+        options
+    }
+
+    /// Returns the options of the way back. No migration of the older release may ever meet the newer schema.
+    pub fn rollback() -> Self {
+        Self { purpose: Purpose::Rollback, phases: [TaskPhase::Return].into(), ..Self::default() }
+    }
+
+    /// Returns the options of the end of an upgrade.
+    pub fn commit() -> Self {
+        let mut options = Self { purpose: Purpose::Commit, ..Self::default() };
+        options.phases.extend([TaskPhase::Contract, TaskPhase::OnlineMigrations]);
+        options
+    }
 }
 
 impl Default for Options {
@@ -46,6 +70,7 @@ impl Default for Options {
         Self {
             selection: Selection::default(),
             accept: Accept::default(),
+            purpose: Purpose::Deploy,
             phases: [TaskPhase::Validate, TaskPhase::Bootstrap, TaskPhase::Expand].into(),
         }
     }

@@ -158,6 +158,8 @@ fn finish(
         desired: String::new(),
         registered: observed.ledger.as_ref().and_then(|ledger| ledger.identity.clone()),
         furnished: observed.ledger.as_ref().and_then(|ledger| ledger.cloud.clone()),
+        holding: observed.ledger.as_ref().and_then(|ledger| ledger.held.clone()),
+        held: observed.ledger.as_ref().and_then(|ledger| ledger.held.clone()),
         observed: seen,
         hosts: observed.hosts.keys().cloned().collect(),
         slots,

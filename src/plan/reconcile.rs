@@ -13,6 +13,7 @@ use super::fingerprint;
 use super::hazard::{Blocker, Hazard, HazardKind};
 use super::options::Options;
 use super::scene::Scene;
+use crate::model::spec::Side;
 use crate::model::{
     ContainerState, Desired, Generation, Health, HostName, Observed, Role, ServiceName, SetName, Slot,
 };
@@ -23,6 +24,13 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
     let mut work: BTreeMap<Slot, Work<'_>> = BTreeMap::new();
     for (slot, spec) in &desired.containers {
         if !scene.takes(slot) {
+            if options.selection.has(&spec.set, &spec.service)
+                && let Some(decision) = decide::left_behind(&scene, spec)
+            {
+                let (set, service) = (spec.set.clone(), spec.service.clone());
+                let side = Side::Main;
+                work.insert(slot.clone(), Work { spec: None, side, overlaps: false, set, service, decision });
+            }
             continue;
         }
         let (side, spec, hash) = cutover::form(&scene, spec);
@@ -38,7 +46,7 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         let Some(labels) = seen.first().map(|s| s.labels) else { continue };
         if options.selection.has(&labels.set, &labels.service) {
             let (set, service) = (labels.set.clone(), labels.service.clone());
-            let decision = decide::undesired(seen);
+            let decision = decide::undesired(&scene, seen);
             let side = labels.side;
             work.insert(slot.clone(), Work { spec: None, side, overlaps: false, set, service, decision });
         }
@@ -56,8 +64,9 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
     if furnishing_due(&scene) {
         builder.furnishing();
     }
-    if builder.is_empty() && scene.interrupted {
-        // Nothing is left to do, but the history still says that a run is going on.
+    let ends = options.purpose == Purpose::Commit && scene.holding.is_some();
+    if builder.is_empty() && (scene.interrupted || ends) {
+        // Nothing is left to do, but the history still says that a run is going on, or that an upgrade is open.
         builder.history_alone();
     }
     let mut blockers = blockers(&scene, &work);
@@ -75,7 +84,7 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
     let observed_digest = fingerprint::observed(observed, &touched, &volumes);
     Plan {
         version: PLAN_VERSION,
-        purpose: Purpose::Deploy,
+        purpose: options.purpose.clone(),
         deployment: desired.deployment.clone(),
         release: desired.release.clone(),
         generation: (!steps.is_empty()).then_some(generation),
@@ -85,6 +94,8 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         desired: fingerprint::desired(desired),
         registered: observed.ledger.as_ref().and_then(|ledger| ledger.identity.clone()),
         furnished: observed.ledger.as_ref().and_then(|ledger| ledger.cloud.clone()),
+        holding: scene.holding.clone(),
+        held: scene.held.clone(),
         observed: observed_digest,
         hosts: observed.hosts.keys().cloned().collect(),
         hazards: hazards(&scene, &work).into_iter().collect(),
@@ -165,6 +176,7 @@ fn blockers(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Bloc
             });
         }
     }
+    found.extend(not_now(scene));
     let known = known_names(scene);
     for set in scene.options.selection.sets.iter().filter(|set| !known.0.contains(*set)) {
         found.insert(Blocker::UnknownSet { set: set.clone() });
@@ -173,6 +185,29 @@ fn blockers(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Bloc
         found.insert(Blocker::UnknownService { service: service.clone() });
     }
     found
+}
+
+/// What is asked for at the wrong time.
+fn not_now(scene: &Scene<'_>) -> Option<Blocker> {
+    let ledger = scene.observed.ledger.as_ref();
+    match scene.options.purpose {
+        Purpose::Upgrade => match (&scene.holding, ledger) {
+            (Some(held), Some(ledger))
+                if ledger.held.is_some() && ledger.release != scene.desired.release =>
+            {
+                Some(Blocker::StillHeld { held: held.release.clone(), serves: ledger.release.clone() })
+            }
+            (Some(_), _) => None,
+            (None, _) => Some(Blocker::NothingDeployed),
+        },
+        Purpose::Rollback | Purpose::Commit if scene.holding.is_none() => Some(Blocker::NothingHeld),
+        Purpose::Rollback
+        | Purpose::Commit
+        | Purpose::Deploy
+        | Purpose::Stop
+        | Purpose::Start
+        | Purpose::Destroy { .. } => None,
+    }
 }
 
 /// Returns the sets and services of the profile and of the hosts.

@@ -36,6 +36,19 @@ pub fn text(plan: &Plan) -> String {
         let _ =
             writeln!(out, " {sign} {host}{}  {}  {}", step.action.object(), step.action.verb(), step.cause);
     }
+    match (&plan.holding, &plan.held) {
+        (_, Some(held)) => {
+            let _ = writeln!(
+                out,
+                " = {} (generation {} and before) is kept until `mastic commit` or `mastic rollback`",
+                held.release, held.generation
+            );
+        }
+        (Some(held), None) => {
+            let _ = writeln!(out, " - what was kept of {} is kept no longer", held.release);
+        }
+        (None, None) => {}
+    }
     let kept = plan.slots.len() - shown.len();
     if kept > 0 {
         let _ = writeln!(out, " = {kept} unchanged");
@@ -66,6 +79,13 @@ fn header(out: &mut String, plan: &Plan) {
     let _ = match purpose {
         Purpose::Deploy => {
             writeln!(out, " # deployment {deployment}, release {release}, {hosts}: {generation}")
+        }
+        Purpose::Upgrade | Purpose::Rollback | Purpose::Commit => {
+            writeln!(
+                out,
+                " # {} deployment {deployment}, release {release}, {hosts}: {generation}",
+                purpose.as_str()
+            )
         }
         Purpose::Stop | Purpose::Start | Purpose::Destroy { .. } => {
             writeln!(out, " # {} deployment {deployment}, {hosts}: {generation}", purpose.as_str())

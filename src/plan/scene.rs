@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::document::Purpose;
 use super::options::Options;
 use crate::model::labels::LabelRole;
 use crate::model::spec::MountSource;
 use crate::model::{
-    ContainerSpec, ContainerState, Desired, Generation, HostName, Labels, Observed, ObservedContainer, Role,
-    SetName, Slot, TaskPhase, VolumeName,
+    ContainerSpec, ContainerState, Desired, Generation, Held, HostName, Labels, Observed, ObservedContainer,
+    Role, ServiceName, SetName, Slot, TaskPhase, VolumeName,
 };
 
 /// One container of a slot.
@@ -59,6 +60,17 @@ pub(super) struct Scene<'a> {
     ranks: BTreeMap<&'a SetName, usize>,
     /// Whether the youngest generation's run did not come to its end.
     pub interrupted: bool,
+    /// What is kept while this plan is carried out.
+    pub holding: Option<Held>,
+    /// What is kept afterwards.
+    pub held: Option<Held>,
+}
+
+/// What an upgrade that begins now keeps: all that there is.
+fn now_held(observed: &Observed) -> Option<Held> {
+    let release = observed.ledger.as_ref()?.release.clone();
+    let generation = Generation::new(observed.last_generation)?;
+    Some(Held { generation, release, since: observed.taken_at.clone() })
 }
 
 impl<'a> Scene<'a> {
@@ -91,7 +103,43 @@ impl<'a> Scene<'a> {
             .collect();
         let ranks = desired.sets.iter().enumerate().map(|(rank, set)| (set, rank)).collect();
         let interrupted = observed.ledger.as_ref().is_some_and(|ledger| !ledger.finished);
-        Self { desired, observed, options, slots, volumes, ranks, interrupted }
+        let before = observed.ledger.as_ref().and_then(|ledger| ledger.held.clone());
+        let (holding, held) = match options.purpose {
+            Purpose::Upgrade => {
+                let held = before.or_else(|| now_held(observed));
+                (held.clone(), held)
+            }
+            Purpose::Rollback | Purpose::Commit => (before, None),
+            Purpose::Deploy | Purpose::Stop | Purpose::Start | Purpose::Destroy { .. } => {
+                (before.clone(), before)
+            }
+        };
+        Self { desired, observed, options, slots, volumes, ranks, interrupted, holding, held }
+    }
+
+    /// Returns the generation to go back to, where that is asked for.
+    pub(super) fn back_to(&self) -> Option<Generation> {
+        let held = self.holding.as_ref().filter(|_| self.options.purpose == Purpose::Rollback);
+        held.map(|held| held.generation)
+    }
+
+    /// Returns whether a container is of what an open upgrade keeps.
+    pub(super) fn keeps(&self, seen: &Seen<'_>) -> bool {
+        self.held.as_ref().is_some_and(|held| seen.generation() <= held.generation)
+    }
+
+    /// Returns whether a container is of what was kept until now.
+    pub(super) fn was_kept(&self, seen: &Seen<'_>) -> bool {
+        self.holding.as_ref().is_some_and(|held| seen.generation() <= held.generation)
+    }
+
+    /// Returns whether the data of a service is changed on the way back, before its older containers start.
+    pub(super) fn returns(&self, service: &ServiceName) -> bool {
+        let of_service = self.desired.containers.values().filter(|spec| spec.service == *service);
+        self.back_to().is_some()
+            && of_service
+                .map(|spec| &spec.role)
+                .any(|role| matches!(role, Role::Task { phase: TaskPhase::Return, .. }))
     }
 
     /// Returns the containers of a slot, youngest first.

@@ -251,7 +251,7 @@ impl<'a> Check<'a> {
 
     /// A slot never loses a container that works before its successor is complete.
     fn working_containers(&mut self) {
-        if self.plan.purpose != Purpose::Deploy {
+        if !self.plan.purpose.reconciles() {
             return;
         }
         for (index, step) in self.steps() {
@@ -330,7 +330,7 @@ impl<'a> Check<'a> {
 
     /// A container starts only once every other living one of its slot has stopped or ended, unless they overlap.
     fn one_active_container_a_slot(&mut self) {
-        if !matches!(self.plan.purpose, Purpose::Deploy | Purpose::Start) {
+        if !self.plan.purpose.reconciles() && self.plan.purpose != Purpose::Start {
             return;
         }
         for (index, step) in self.steps() {
@@ -359,7 +359,7 @@ impl<'a> Check<'a> {
 
     /// What is stopped while its successor serves was drained first, at every balancer that stands.
     fn drained(&mut self) {
-        if self.plan.purpose != Purpose::Deploy {
+        if !self.plan.purpose.reconciles() {
             return;
         }
         for (index, step) in self.steps() {
@@ -401,7 +401,7 @@ impl<'a> Check<'a> {
 
     /// What starts after another starts after it serves, or is done; and so its predecessor stops.
     fn launch_order(&mut self) {
-        if self.plan.purpose != Purpose::Deploy {
+        if !self.plan.purpose.reconciles() {
             return;
         }
         let mut waits: BTreeMap<&Slot, Vec<usize>> = BTreeMap::new();
@@ -418,10 +418,17 @@ impl<'a> Check<'a> {
         }
         for (index, step) in self.steps() {
             let Some(slot) = &step.slot else { continue };
-            if !matches!(step.action, Action::StartContainer { .. } | Action::StopContainer { .. }) {
+            // On the way back all of a service may stop before any of it starts.
+            let stops = matches!(step.action, Action::StopContainer { .. });
+            if !matches!(step.action, Action::StartContainer { .. }) && !stops
+                || stops && self.plan.purpose == Purpose::Rollback
+            {
                 continue;
             }
             let Some(spec) = self.desired.containers.get(slot) else { continue };
+            if matches!(spec.role, Role::Task { phase: TaskPhase::Check, .. }) {
+                continue;
+            }
             for after in spec.after.iter().filter(|after| starting.contains(after)) {
                 let ready =
                     waits.get(after).is_some_and(|w| w.iter().any(|wait| self.is_before(*wait, index)));
@@ -434,7 +441,7 @@ impl<'a> Check<'a> {
 
     /// Nothing starts or stops before every look at config has ended well.
     fn validated(&mut self) {
-        if self.plan.purpose != Purpose::Deploy {
+        if !self.plan.purpose.reconciles() {
             return;
         }
         let looks = |step: &Step| {
@@ -459,7 +466,7 @@ impl<'a> Check<'a> {
 
     /// What served goes only once its whole set is proven; what never served may go at once.
     fn removals(&mut self) {
-        if self.plan.purpose != Purpose::Deploy {
+        if !self.plan.purpose.reconciles() {
             return;
         }
         for (index, step) in self.steps() {
@@ -477,6 +484,9 @@ impl<'a> Check<'a> {
                     continue;
                 }
             };
+            if self.plan.purpose == Purpose::Commit && self.is_replaced(step, there) {
+                continue;
+            }
             let Some(set) = step.set.as_ref().filter(|_| served) else { continue };
             for (other, wait) in self.steps() {
                 let of_set = wait.set.as_ref() == Some(set) && wait.action.is_wait();
@@ -490,6 +500,20 @@ impl<'a> Check<'a> {
             }
             self.proof(index, step, set);
         }
+    }
+
+    /// Returns whether a younger container of the same slot runs already, and this plan leaves it alone.
+    fn is_replaced(&self, step: &Step, there: &ObservedContainer) -> bool {
+        let (Some(host), Some(labels)) = (&step.host, &there.slot_labels) else { return false };
+        self.there.iter().any(|((on, name), other)| {
+            *on == host
+                && other.state == ContainerState::Running
+                && other
+                    .slot_labels
+                    .as_ref()
+                    .is_some_and(|l| l.container == labels.container && l.generation > labels.generation)
+                && self.on((on, name), |_| true).is_empty()
+        })
     }
 
     /// A set has a point from which it is new, and it comes after all its waits.
@@ -531,7 +555,8 @@ impl<'a> Check<'a> {
                     names.contains(volume)
                         || there.labels.get(labels::VOLUME).is_some_and(|short| names.contains(short))
                 }
-                (Purpose::Destroy { .. } | Purpose::Deploy | Purpose::Stop | Purpose::Start, _) => false,
+                (Purpose::Destroy { .. } | Purpose::Stop | Purpose::Start, _) => false,
+                (Purpose::Deploy | Purpose::Upgrade | Purpose::Rollback | Purpose::Commit, _) => false,
             };
             if !named {
                 self.violation(Some(step), "data", format!("volume {volume} goes and nobody named it"));

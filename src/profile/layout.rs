@@ -44,7 +44,11 @@ impl Unit {
 pub(super) fn on_deploy(phase: TaskPhase) -> bool {
     match phase {
         TaskPhase::Bootstrap | TaskPhase::Expand => true,
-        TaskPhase::Validate | TaskPhase::Check | TaskPhase::Contract | TaskPhase::OnlineMigrations => false,
+        TaskPhase::Validate
+        | TaskPhase::Check
+        | TaskPhase::Contract
+        | TaskPhase::OnlineMigrations
+        | TaskPhase::Return => false,
     }
 }
 
@@ -236,7 +240,13 @@ fn after(
         Some(TaskPhase::Contract | TaskPhase::OnlineMigrations) => {
             after.extend(service.containers.keys().cloned());
         }
-        Some(TaskPhase::Validate | TaskPhase::Bootstrap | TaskPhase::Expand | TaskPhase::Check) => {}
+        Some(
+            TaskPhase::Validate
+            | TaskPhase::Bootstrap
+            | TaskPhase::Expand
+            | TaskPhase::Check
+            | TaskPhase::Return,
+        ) => {}
     }
     after.retain(|other| units.contains_key(other));
     after

@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::files::Room;
 use super::layout;
 use super::library::{Library, OVERRIDES, TEMPLATES};
-use super::service::{Port, Sees};
+use super::service::{Port, ProxyMode, Sees};
 use super::{Inputs, Loaded, Profile, specs, validations};
 use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser, UserHome};
 use crate::model::spec::{Cutover, MountSource, Side, hex};
@@ -284,6 +284,18 @@ impl Profile {
     /// Returns the public URL of a proxy entry, where the profile has it.
     pub fn public_url(&self, proxy: &str) -> Option<String> {
         Some(Shared::new(self).fronts.get(proxy)?.public.clone())
+    }
+
+    /// Returns what a client can ask each API without a login, by the names of the proxy entries.
+    pub fn probes(&self) -> BTreeMap<String, String> {
+        let fronts = Shared::new(self).fronts;
+        let entries = self.services().flat_map(|service| &service.proxy);
+        let http = entries.filter(|entry| entry.mode == ProxyMode::Http);
+        http.filter_map(|entry| {
+            let front = fronts.get(&entry.name)?;
+            Some((entry.name.clone(), format!("{}{}", front.public, entry.check.as_ref()?)))
+        })
+        .collect()
     }
 
     /// Returns whether a service has a container anywhere.

@@ -2,8 +2,10 @@
 
     setup.py expand              the schemas of this release, and the mapping of the cells
     setup.py discover HOST...    maps computes that have registered to their cell; fails if one of these is not there
+    setup.py back                lets this release serve again where a newer one has served, all of Nova being stopped
 """
 
+import json
 import os
 import sys
 import traceback
@@ -15,7 +17,8 @@ from nova.db import migration
 from nova.db.api import api as api_database
 from nova.db.main import api as database
 import nova.conf
-from nova.objects import host_mapping
+from nova.objects import host_mapping, image_meta
+from nova.objects import service as service_object
 from oslo_log import log
 from oslo_utils import uuidutils
 import sqlalchemy
@@ -111,12 +114,50 @@ def discover(hosts):
         print(f"{host} is in {objects.HostMapping.get_by_host(ctxt, host).cell_mapping.name}")
 
 
+def older(item):
+    """An object as this release knows it. Only images' properties are newer in what a newer API writes (seen with 33 against 31)."""
+    if isinstance(item, list):
+        return [older(one) for one in item]
+    if not isinstance(item, dict):
+        return item
+    item = {key: older(value) for key, value in item.items()}
+    known = image_meta.ImageMetaProps
+    if item.get("nova_object.name") == "ImageMetaProps" and item["nova_object.version"] != known.VERSION:
+        item["nova_object.version"] = known.VERSION
+        item["nova_object.data"] = {key: value for key, value in item["nova_object.data"].items() if key in known.fields}
+        item["nova_object.changes"] = [key for key in item.get("nova_object.changes", []) if key in known.fields]
+    return item
+
+
+def back():
+    # A service refuses to start where a newer one of its kind is recorded, although that is stopped.
+    version = service_object.SERVICE_VERSION
+    lower = sqlalchemy.text("UPDATE services SET version = :version WHERE version > :version AND deleted = 0")
+    count = 0
+    for cell in mapped_cells(context.get_admin_context()):
+        with context.target_cell(context.get_admin_context(), cell) as cell_context:
+            with database.get_engine(context=cell_context).begin() as connection:
+                count += connection.execute(lower, {"version": version}).rowcount
+    # What a server was asked for is read again when it is resized or moved.
+    changed = 0
+    with api_database.get_engine().begin() as connection:
+        for row in connection.execute(sqlalchemy.text("SELECT id, spec FROM request_specs")).all():
+            spec = json.loads(row.spec)
+            if older(spec) != spec:
+                update = sqlalchemy.text("UPDATE request_specs SET spec = :spec WHERE id = :id")
+                connection.execute(update, {"spec": json.dumps(older(spec)), "id": row.id})
+                changed += 1
+    print(f"services recorded as newer than version {version}: {count}; servers' requests rewritten: {changed}")
+
+
 phase, hosts = sys.argv[1], " ".join(sys.argv[2:]).split()
 config.parse_args(["nova-setup", "--config-file", "/etc/nova/nova.conf"])
 log.setup(CONF, "nova")
 objects.register_all()
 if phase == "expand":
     expand()
+elif phase == "back":
+    back()
 else:
     discover(hosts)
 # All is committed; taking the interpreter apart would cost most of a second.

@@ -24,6 +24,9 @@ fn calls(world: &World, counting: Counting) -> usize {
 enum Kind {
     Deploy,
     Change,
+    Upgrade,
+    Rollback,
+    Commit,
     Destroy,
 }
 
@@ -41,6 +44,26 @@ async fn stage(kind: Kind, counting: Counting) -> (World, Goal, Option<Desired>,
             world.deployed(&old).await;
             let goal = Goal::Deploy(Box::new(new.clone()));
             (world, goal, Some(old), new)
+        }
+        Kind::Upgrade => {
+            world.deployed(&old).await;
+            let goal = Goal::Upgrade(Box::new(new.clone()));
+            (world, goal, Some(old), new)
+        }
+        Kind::Rollback | Kind::Commit => {
+            world.deployed(&old).await;
+            let upgraded = world.go(&Goal::Upgrade(Box::new(new.clone()))).await;
+            assert!(
+                matches!(&upgraded, Ended::Ran(report) if report.outcome == Outcome::Done),
+                "{upgraded:?}"
+            );
+            world.holds(&old, &new, "after the upgrade").await;
+            world.faults.forget_calls();
+            if kind == Kind::Rollback {
+                (world, Goal::Rollback(Box::new(old.clone())), Some(new), old)
+            } else {
+                (world, Goal::Commit(Box::new(new.clone())), Some(new.clone()), new)
+            }
         }
         Kind::Destroy => {
             world.deployed(&old).await;
@@ -81,18 +104,27 @@ async fn one(kind: Kind, counting: Counting, number: usize, fault: Fault) {
     }
     match (&first, kind) {
         // Whoever is not killed leaves every set whole, and says how it went.
-        (Ended::Ran(report), Kind::Deploy | Kind::Change) => match report.outcome {
-            Outcome::Done => world.exactly(&new, &when).await,
-            Outcome::Undone => world.whole(old.as_ref(), &new, &when).await,
-            // Only what is left over may be left: the sets themselves are new.
-            Outcome::Failed if hit.starts_with("remove ") => {
-                assert!(report.sets.values().all(|set| *set == SetOutcome::New), "{when}: {:?}", report.sets);
-                assert_eq!(world.serving(&new).await, World::services(&new), "{when}");
+        (Ended::Ran(report), Kind::Deploy | Kind::Change | Kind::Upgrade | Kind::Rollback | Kind::Commit) => {
+            match report.outcome {
+                Outcome::Done if kind == Kind::Upgrade => {
+                    world.holds(old.as_ref().unwrap(), &new, &when).await
+                }
+                Outcome::Done => world.exactly(&new, &when).await,
+                Outcome::Undone => world.whole(old.as_ref(), &new, &when).await,
+                // Only what is left over may be left: the sets themselves are new.
+                Outcome::Failed if hit.starts_with("remove ") => {
+                    assert!(
+                        report.sets.values().all(|set| *set == SetOutcome::New),
+                        "{when}: {:?}",
+                        report.sets
+                    );
+                    assert_eq!(world.serving(&new).await, World::services(&new), "{when}");
+                }
+                Outcome::Failed | Outcome::Nothing | Outcome::Interrupted => {
+                    panic!("{when}: {:?} {:?}", report.outcome, report.failures)
+                }
             }
-            Outcome::Failed | Outcome::Nothing | Outcome::Interrupted => {
-                panic!("{when}: {:?} {:?}", report.outcome, report.failures)
-            }
-        },
+        }
         (Ended::Ran(_), Kind::Destroy) | (Ended::Killed | Ended::Observing(_) | Ended::Empty, _) => {}
     }
     match world.go(&goal).await {
@@ -101,7 +133,8 @@ async fn one(kind: Kind, counting: Counting, number: usize, fault: Fault) {
         other => panic!("{when}: {other:?}"),
     }
     match kind {
-        Kind::Deploy | Kind::Change => world.exactly(&new, &when).await,
+        Kind::Deploy | Kind::Change | Kind::Rollback | Kind::Commit => world.exactly(&new, &when).await,
+        Kind::Upgrade => world.holds(old.as_ref().unwrap(), &new, &when).await,
         // Looking at the kept history makes its never-started container anew (see `observe`); nothing else may be there.
         Kind::Destroy => {
             let mut left = world.engine.names();
@@ -136,6 +169,75 @@ async fn a_destroy_killed_at_any_change_must_be_finished_by_the_next() {
 #[tokio::test]
 async fn a_change_killed_at_any_call_at_all_must_be_finished_by_the_next() {
     matrix(Kind::Change, Counting::Everything, &[Fault::KillBefore]).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_killed_at_any_change_must_be_finished_by_the_next() {
+    matrix(Kind::Upgrade, Counting::Changes, &KILLS).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_must_survive_any_failure_of_any_change() {
+    matrix(Kind::Upgrade, Counting::Changes, &FAILURES).await;
+}
+
+#[tokio::test]
+async fn a_rollback_killed_at_any_change_must_be_finished_by_the_next() {
+    matrix(Kind::Rollback, Counting::Changes, &KILLS).await;
+}
+
+#[tokio::test]
+async fn a_rollback_must_survive_any_failure_of_any_change() {
+    matrix(Kind::Rollback, Counting::Changes, &FAILURES).await;
+}
+
+#[tokio::test]
+async fn a_commit_killed_at_any_change_must_be_finished_by_the_next() {
+    matrix(Kind::Commit, Counting::Changes, &KILLS).await;
+}
+
+#[tokio::test]
+async fn a_commit_must_survive_any_failure_of_any_change() {
+    matrix(Kind::Commit, Counting::Changes, &FAILURES).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_killed_anywhere_must_be_taken_back_as_well() {
+    let (world, goal, _, _) = stage(Kind::Upgrade, Counting::Changes).await;
+    world.go(&goal).await;
+    let total = calls(&world, Counting::Changes);
+    for number in 1..=total {
+        for fault in KILLS {
+            let (world, goal, old, new) = stage(Kind::Upgrade, Counting::Changes).await;
+            let old = old.unwrap();
+            world.faults.at(number, fault);
+            let first = world.go(&goal).await;
+            let when = format!("an upgrade taken back after call {number}, {fault:?}: {first:?}");
+            world.faults.clear();
+            world.faults.revive();
+            let found = world.observe(&old).await.unwrap();
+            // Killed before anything was written down: nothing is open, and all is as it was.
+            if found.ledger.is_some_and(|ledger| ledger.held.is_some()) {
+                match world.go(&Goal::Rollback(Box::new(old.clone()))).await {
+                    Ended::Ran(report) => {
+                        assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures)
+                    }
+                    Ended::Empty => {}
+                    other => panic!("{when}: {other:?}"),
+                }
+            }
+            assert_eq!(world.serving(&old).await, World::services(&old), "{when}");
+            assert!(world.data_is_there(), "{when}");
+            // And forth again.
+            match world.go(&Goal::Upgrade(Box::new(new.clone()))).await {
+                Ended::Ran(report) => {
+                    assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures)
+                }
+                other => panic!("{when}: {other:?}"),
+            }
+            world.holds(&old, &new, &when).await;
+        }
+    }
 }
 
 #[tokio::test]

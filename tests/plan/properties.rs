@@ -155,6 +155,8 @@ fn watched(plan: &Plan, what: &Desired, mut now: Observed, look: &mut dyn FnMut(
                     identity: None,
                     secrets: None,
                     cloud: None,
+                    release: plan.release.clone(),
+                    held: if *mark == Mark::End { plan.held.clone() } else { plan.holding.clone() },
                 });
             }
             Action::CreateVolume { volume } => {

@@ -354,7 +354,15 @@ impl Seen for Observed {
         let number = self.last_generation;
         let ledger = self.ledger.take();
         let (identity, cloud) = ledger.map_or((None, None), |ledger| (ledger.identity, ledger.cloud));
-        self.ledger = Some(LedgerSummary { number, finished: false, identity, cloud, secrets: None });
+        self.ledger = Some(LedgerSummary {
+            number,
+            finished: false,
+            identity,
+            cloud,
+            secrets: None,
+            release: "2026.1".parse().unwrap(),
+            held: None,
+        });
         self
     }
 
@@ -367,6 +375,8 @@ impl Seen for Observed {
             identity,
             cloud,
             secrets: None,
+            release: "2026.1".parse().unwrap(),
+            held: None,
         });
         self
     }

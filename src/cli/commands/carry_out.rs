@@ -11,15 +11,17 @@ use crate::cli::commands::change::{Change, blocked, client_files};
 use crate::cli::commands::prechecks;
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::printer::table;
 use crate::cli::session::{Loaded, needs_yes};
+use crate::cloud::Probe;
 use crate::engine::EngineErrorKind;
 use crate::execute::{self, Outcome, RunReport};
 use crate::journal::{self, Stopping};
 use crate::model::{ContainerName, ContainerState, DeploymentName, Desired, HostName, Observed, SpecRecord};
-use crate::plan::{self, Accept, Plan, Purpose};
+use crate::plan::{self, Accept, Plan};
 use crate::profile::{Library, Profile};
 use crate::store::journal_file::{self, Unsettled};
-use crate::store::{lock, secrets};
+use crate::store::{lock, secrets, tls};
 
 /// Makes the plan from a look at the hosts; verified, and refused when it is not what was agreed to earlier.
 pub type Planner<'p> = dyn Fn(&Observed) -> Result<Plan> + Send + Sync + 'p;
@@ -43,14 +45,14 @@ pub async fn carry_out(
         blocked(&plan)?;
     }
     if plan.is_empty() {
-        if plan.purpose == Purpose::Deploy {
+        if plan.purpose.reconciles() {
             // A run that was killed after its last step has not written them.
             client_files(change.loaded, desired)?;
         }
         context.printer.say("nothing to do");
         return Ok((Exit::Done, execute::empty_report(&plan)));
     }
-    if plan.purpose == Purpose::Deploy {
+    if plan.purpose.reconciles() {
         prechecks::refuse_taken_ports(change.loaded, &observed, &plan).await?;
     }
     let plan = agree(context, change, plan)?;
@@ -319,6 +321,13 @@ async fn run(
     cancel: &CancellationToken,
 ) -> Result<RunReport> {
     let redactor = Arc::new(context.redactor(change.loaded)?);
+    let watch: Option<Arc<dyn execute::Watch>> = if change.probe {
+        let urls = change.loaded.profile.probes();
+        let ca = Some(tls::ca_path(&change.loaded.state)).filter(|path| path.exists());
+        Some(Arc::new(Probe::begin(&urls, ca.as_deref())?))
+    } else {
+        None
+    };
     let environment = execute::Environment {
         engines: change.engines.clone(),
         reporter: context.reporter.clone(),
@@ -329,6 +338,7 @@ async fn run(
             profile: change.loaded.profile.clone(),
             library: change.loaded.library.clone(),
         }),
+        watch,
         secrets: secrets::read(&change.loaded.state)?.fingerprint(),
         state: change.loaded.state.clone(),
         operator: operator(),
@@ -377,9 +387,13 @@ fn tell(
     report: &RunReport,
 ) -> Result<(Exit, String)> {
     let document = report.json();
+    let seen = report.availability_rows();
+    if !seen.is_empty() {
+        context.printer.say(&table(&seen));
+    }
     let exit = match report.outcome {
         Outcome::Done | Outcome::Nothing => {
-            if plan.purpose == Purpose::Deploy {
+            if plan.purpose.reconciles() {
                 client_files(loaded, desired)?;
                 context.printer.say(&report.summary());
             } else {

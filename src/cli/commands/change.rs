@@ -14,7 +14,7 @@ use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::session::{Loaded, Make, needs_yes};
 use crate::model::desired::IdentitySpec;
-use crate::model::{DeploymentName, Desired, ReleaseName};
+use crate::model::{DeploymentName, Desired, Observed, ReleaseName};
 use crate::plan::{self, Accept, HazardKind, Options, Plan, Purpose, Volumes};
 use crate::store::{files, lock};
 
@@ -27,6 +27,7 @@ pub async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
     let observed = context.observe(&loaded, &engines).await?;
     let selection = context.selection(&args.selection, &loaded, &observed)?;
     let options = Options { selection, ..Options::default() };
+    same_release(&loaded, &observed)?;
     context.same_secrets(&loaded, &observed)?;
     let desired = context.desired(&loaded, &engines, make).await?;
     let plan = context.plan(&desired, &observed, &options)?;
@@ -75,6 +76,8 @@ pub struct Change<'a> {
     pub consent: &'a Consent,
     /// Why, for the history.
     pub message: String,
+    /// Whether to look at every API from outside meanwhile.
+    pub probe: bool,
 }
 
 /// `mastic deploy`
@@ -86,6 +89,7 @@ pub async fn deploy(context: &Context, args: &DeployArgs) -> Result<Exit> {
         engines: &engines,
         consent: &args.consent,
         message: args.message.clone().unwrap_or_default(),
+        probe: args.probe,
     };
     let (exit, document) = deploy_with(context, &change, args).await?;
     if context.global.json {
@@ -109,6 +113,7 @@ pub async fn deploy_with(
         None => context.selection(&args.selection, loaded, &observed)?,
     };
     let options = Options { selection, accept, ..Options::default() };
+    same_release(loaded, &observed)?;
     context.same_secrets(loaded, &observed)?;
     let desired = context.desired(loaded, engines, Make::Keep).await?;
     carry_out(context, change, &desired, observed, &|observed| {
@@ -119,6 +124,25 @@ pub async fn deploy_with(
         Ok(plan)
     })
     .await
+}
+
+/// Refuses to change the release on the way: an upgrade checks, keeps what served, and can go back.
+fn same_release(loaded: &Loaded, observed: &Observed) -> Result<()> {
+    let wanted = &loaded.profile.document.release;
+    let there = observed.hosts.values().any(|host| host.containers.iter().any(|c| c.slot_labels.is_some()));
+    let Some(ledger) = observed.ledger.as_ref().filter(|ledger| there && ledger.release != *wanted) else {
+        return Ok(());
+    };
+    let mut error =
+        CliError::new(format!("the cloud is of release {}, and the profile says {wanted}", ledger.release));
+    error = match &ledger.held {
+        Some(held) if held.release == *wanted => error.help(format!(
+            "an upgrade from {wanted} is open: `mastic upgrade --to {}` goes on with it, `mastic rollback` takes it back",
+            ledger.release
+        )),
+        Some(_) | None => error.help(format!("`mastic upgrade --to {wanted}` goes there, and can come back")),
+    };
+    Err(error.into())
 }
 
 /// Reads a plan that was kept.
@@ -145,7 +169,7 @@ fn fresh(given: &Plan, now: &Plan) -> Result<()> {
 }
 
 /// Reads `--accept`. A bare `--yes` agrees to the plan, not to its hazards.
-fn accept(consent: &Consent) -> Result<Accept> {
+pub(super) fn accept(consent: &Consent) -> Result<Accept> {
     let mut kinds = BTreeSet::new();
     for word in &consent.accept {
         match HazardKind::ALL.into_iter().find(|k| k.as_str() == word) {
@@ -201,14 +225,17 @@ pub async fn stop_or_start(context: &Context, args: &StopArgs, purpose: &Purpose
         ..Options::default()
     };
     let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
-    let change =
-        Change { loaded: &loaded, engines: &engines, consent: &args.consent, message: String::new() };
+    let change = Change {
+        loaded: &loaded,
+        engines: &engines,
+        consent: &args.consent,
+        message: String::new(),
+        probe: false,
+    };
     let (exit, document) = carry_out(context, &change, &desired, observed, &|observed| {
         let plan = match purpose {
             Purpose::Start => plan::start(&desired, observed, &options),
-            Purpose::Stop | Purpose::Deploy | Purpose::Destroy { .. } => {
-                plan::stop(&desired, observed, &options)
-            }
+            _ => plan::stop(&desired, observed, &options),
         };
         context.verified(plan, &desired, observed)
     })
@@ -241,7 +268,13 @@ pub async fn destroy(context: &Context, args: &DestroyArgs) -> Result<Exit> {
     let release = loaded.profile.document.release.clone();
     let began = Instant::now();
     let consent = Consent { yes: args.yes, accept: Vec::new() };
-    let change = Change { loaded: &loaded, engines: &engines, consent: &consent, message: String::new() };
+    let change = Change {
+        loaded: &loaded,
+        engines: &engines,
+        consent: &consent,
+        message: String::new(),
+        probe: false,
+    };
     let desired = nothing(&deployment, &release);
     let (exit, document) = carry_out(context, &change, &desired, observed, &|observed| {
         let plan = plan::destroy(observed, release.clone(), &volumes, &options);

@@ -42,6 +42,10 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
         if labels.role != LabelRole::Service || !selection.has(&labels.set, &labels.service) {
             continue;
         }
+        // What an open upgrade keeps does not serve.
+        if observed.is_superseded(&labels) && container.state != ContainerState::Running {
+            continue;
+        }
         let redactor = &redactor;
         checks.push(async move {
             let began = Instant::now();

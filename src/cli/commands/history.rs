@@ -22,7 +22,7 @@ pub async fn run(context: &Context) -> Result<Exit> {
         context.printer.data("no generation yet: nothing was deployed");
         return Ok(Exit::Done);
     }
-    let head = ["GEN", "BEGAN", "TOOK", "RELEASE", "OUTCOME", "BY", "CHANGES", "MESSAGE"];
+    let head = ["GEN", "BEGAN", "TOOK", "RELEASE", "OUTCOME", "BY", "CHANGES", "FAILED", "MESSAGE"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for record in &records {
         rows.push(vec![
@@ -33,6 +33,7 @@ pub async fn run(context: &Context) -> Result<Exit> {
             record.outcome.to_string(),
             record.operator.clone(),
             record.changes(),
+            record.failed(),
             record.message.clone(),
         ]);
     }

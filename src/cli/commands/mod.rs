@@ -16,4 +16,5 @@ pub mod secrets;
 pub mod status;
 pub mod timeline;
 pub mod up;
+pub mod upgrade;
 pub mod verify;

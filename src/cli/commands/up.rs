@@ -29,12 +29,14 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<Exit> {
         consent: args.consent.clone(),
         plan: None,
         message: Some("up".to_owned()),
+        probe: false,
     };
     let change = change::Change {
         loaded: &loaded,
         engines: &engines,
         consent: &args.consent,
         message: "up".to_owned(),
+        probe: false,
     };
     let (exit, document) = change::deploy_with(context, &change, &deploy).await?;
     if exit != Exit::Done {

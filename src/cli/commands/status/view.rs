@@ -9,7 +9,7 @@ use crate::cli::printer::table;
 use crate::model::labels::LabelRole;
 use crate::model::spec::SpecRecord;
 use crate::model::{
-    ContainerId, ContainerState, DeploymentName, Health, HostName, Labels, Observed, ObservedContainer,
+    ContainerId, ContainerState, DeploymentName, Health, Held, HostName, Labels, Observed, ObservedContainer,
     ReleaseName, SetName,
 };
 use crate::plan::Selection;
@@ -23,6 +23,8 @@ pub struct Row {
     host: HostName,
     container: ObservedContainer,
     labels: Labels,
+    /// Whether an open upgrade keeps it.
+    held: bool,
 }
 
 /// The deployment as it is now.
@@ -30,8 +32,10 @@ pub struct Row {
 pub struct Status {
     /// Whose.
     pub deployment: DeploymentName,
-    /// Series of the profile.
+    /// Series that serves.
     pub release: ReleaseName,
+    /// What an open upgrade keeps.
+    pub held: Option<Held>,
     /// The youngest generation.
     pub generation: u64,
     rows: Vec<Row>,
@@ -51,13 +55,21 @@ pub struct Look {
 impl Status {
     /// Takes what is selected: sets as the profile launches them, then services, then names.
     pub fn new(observed: &Observed, release: &ReleaseName, order: &[SetName], selection: &Selection) -> Self {
+        let ledger = observed.ledger.as_ref();
+        let held = ledger.and_then(|ledger| ledger.held.clone());
+        let is_held = |container: &ObservedContainer, labels: &Labels| {
+            container.state == ContainerState::Exited
+                && held.as_ref().is_some_and(|held| labels.generation <= held.generation)
+                && observed.is_superseded(labels)
+        };
         let mut rows: Vec<Row> = observed
             .hosts
             .iter()
             .flat_map(|(host, there)| there.containers.iter().map(move |container| (host, container)))
             .filter_map(|(host, container)| {
                 let labels = container.slot_labels.clone()?;
-                let row = Row { host: host.clone(), container: container.clone(), labels };
+                let held = is_held(container, &labels);
+                let row = Row { host: host.clone(), container: container.clone(), labels, held };
                 selection.has(&row.labels.set, &row.labels.service).then_some(row)
             })
             .collect();
@@ -76,7 +88,8 @@ impl Status {
         });
         Self {
             deployment: observed.deployment.clone(),
-            release: release.clone(),
+            release: ledger.map_or(release, |ledger| &ledger.release).clone(),
+            held: held.clone(),
             generation: observed.last_generation,
             rows,
         }
@@ -105,28 +118,38 @@ impl Status {
                     "name": c.name, "id": c.id, "state": c.state, "health": c.health, "verdict": row.verdict(),
                     "generation": l.generation, "release": l.release, "image": c.image, "image_reference": row.reference(),
                     "spec_hash": l.spec_hash, "started_at": c.started_at, "exit_code": c.exit_code,
-                    "restarts": c.restart_count, "memory_bytes": memory.get(&c.id),
+                    "held": row.held, "restarts": c.restart_count, "memory_bytes": memory.get(&c.id),
                 })
             })
             .collect();
         json!({
-            "version": 1, "deployment": self.deployment, "generation": self.generation, "containers": rows,
+            "version": 1, "deployment": self.deployment, "release": self.release, "generation": self.generation,
+            "held": self.held, "containers": rows,
         })
     }
 
     /// Returns one line about all.
     pub fn headline(&self, memory: &Memory) -> String {
-        let Self { deployment, release, generation, rows } = self;
-        let (tasks, services): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.is_task());
+        let Self { deployment, release, held, generation, rows } = self;
+        let (tasks, services): (Vec<&Row>, Vec<&Row>) =
+            rows.iter().filter(|row| !row.held).partition(|row| row.is_task());
         let good = services.iter().filter(|row| row.is_good()).count();
         let done = tasks.iter().filter(|row| row.is_good()).count();
         let total: u64 = services.iter().filter_map(|row| memory.get(&row.container.id)).sum();
+        let open = held.as_ref().map(|held| {
+            format!(
+                "\nan upgrade is open since {}: {release} serves, {} of generation {} is kept; `mastic rollback` returns to it, \
+                 `mastic commit` lets it go",
+                held.since, held.release, held.generation
+            )
+        });
         format!(
             "deployment {deployment}, release {release}, generation {generation}: {good} of {} containers are well, {done} of {} tasks \
-             are done, {} in use",
+             are done, {} in use{}",
             services.len(),
             tasks.len(),
-            bytes(total)
+            bytes(total),
+            open.unwrap_or_default()
         )
     }
 
@@ -149,7 +172,7 @@ impl Status {
                 paints.push(paint);
                 (set, service) = (Some(&l.set), None);
             }
-            if row.is_task() && row.is_good() && !look.all {
+            if (row.held || row.is_task() && row.is_good()) && !look.all {
                 continue;
             }
             let mut cells = vec![
@@ -178,10 +201,10 @@ impl Status {
 
     fn set_line(&self, set: &SetName, memory: &Memory, several: bool) -> (Vec<String>, Paint) {
         let of_set = || self.rows.iter().filter(|row| row.labels.set == *set);
-        let services = of_set().filter(|row| !row.is_task());
+        let services = of_set().filter(|row| !row.is_task() && !row.held);
         let (good, all) =
             services.fold((0, 0), |(good, all), row| (good + usize::from(row.is_good()), all + 1));
-        let bad_task = of_set().any(|row| row.is_task() && !row.is_good());
+        let bad_task = of_set().any(|row| row.is_task() && !row.is_good() && !row.held);
         let state =
             if good == all && !bad_task { "well".to_owned() } else { format!("{good} of {all} well") };
         let used: u64 = of_set().filter_map(|row| memory.get(&row.container.id)).sum();
@@ -213,6 +236,9 @@ impl Row {
     /// Says in one or two words how it is. What is wrong is in capitals.
     fn verdict(&self) -> String {
         let c = &self.container;
+        if self.held {
+            return "kept".to_owned();
+        }
         match (c.state, c.health) {
             (ContainerState::Running, Health::Healthy) => "healthy".to_owned(),
             (ContainerState::Running, Health::Unhealthy) => "UNHEALTHY".to_owned(),
@@ -231,8 +257,8 @@ impl Row {
         let verdict = self.verdict();
         if verdict.starts_with(|c: char| c.is_ascii_uppercase()) {
             Paint::Red
-        } else if self.is_good() {
-            if self.is_task() { Paint::Dim } else { Paint::Plain }
+        } else if self.is_good() || self.held {
+            if self.is_task() || self.held { Paint::Dim } else { Paint::Plain }
         } else {
             Paint::Yellow
         }

@@ -1,0 +1,160 @@
+//! Availability as clients see it: every API is asked through the proxy, at a steady rate, while a change goes on.
+//!
+//! Half of the requests come over connections that are kept, half over new ones. None is repeated: what fails counts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::http::{CloudResult, client, innermost};
+use crate::execute::Watch;
+use crate::model::Availability;
+
+/// Ten requests a second of each API.
+const PERIOD: Duration = Duration::from_millis(100);
+/// Longer than any API takes; whoever is slower has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks until it is dropped.
+#[derive(Debug)]
+pub struct Probe {
+    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What was seen of one API so far.
+#[derive(Debug, Default)]
+struct Seen {
+    answers: Vec<Duration>,
+    failed: u64,
+    first_failure: Option<String>,
+    last_good: Option<Instant>,
+    failing: bool,
+    gap: Duration,
+}
+
+impl Probe {
+    /// Begins to ask these URLs, by the names of their APIs; `ca` is the authority to trust.
+    pub fn begin(urls: &BTreeMap<String, String>, ca: Option<&Path>) -> CloudResult<Self> {
+        let kept = client(ca, reqwest::redirect::Policy::none(), PATIENCE, true)?;
+        let new = client(ca, reqwest::redirect::Policy::none(), PATIENCE, false)?;
+        let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
+        let mut tasks = Vec::new();
+        for (name, url) in urls {
+            let (kept, new, seen) = (kept.clone(), new.clone(), seen.clone());
+            let (name, url) = (name.clone(), url.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut ticks = tokio::time::interval(PERIOD);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                for turn in 0_u64.. {
+                    ticks.tick().await;
+                    let client = if turn % 2 == 0 { kept.clone() } else { new.clone() };
+                    let (seen, name, url) = (seen.clone(), name.clone(), url.clone());
+                    // A slow answer does not make the next question wait.
+                    tokio::spawn(async move {
+                        let began = Instant::now();
+                        let answer = ask(&client, &url).await;
+                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                        seen.entry(name).or_default().note(began.elapsed(), answer);
+                    });
+                }
+            }));
+        }
+        Ok(Self { seen, tasks })
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Watch for Probe {
+    fn seen(&self) -> BTreeMap<String, Availability> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().map(|(name, seen)| (name.clone(), seen.availability())).collect()
+    }
+}
+
+/// Anything that an API says itself is an answer, a refusal too.
+async fn ask(client: &reqwest::Client, url: &str) -> Result<(), String> {
+    let answer = client.get(url).send().await.map_err(|error| innermost(&error))?;
+    let status = answer.status();
+    // The whole of it: a connection that breaks in the middle is a failure.
+    answer.bytes().await.map_err(|error| innermost(&error))?;
+    if status.is_server_error() { Err(status.to_string()) } else { Ok(()) }
+}
+
+impl Seen {
+    fn note(&mut self, took: Duration, answer: Result<(), String>) {
+        match answer {
+            Ok(()) => {
+                let now = Instant::now();
+                if self.failing
+                    && let Some(last) = self.last_good
+                {
+                    self.gap = self.gap.max(now.duration_since(last));
+                }
+                self.answers.push(took);
+                (self.last_good, self.failing) = (Some(now), false);
+            }
+            Err(why) => {
+                self.failed += 1;
+                self.first_failure.get_or_insert(why);
+                self.failing = true;
+            }
+        }
+    }
+
+    fn availability(&self) -> Availability {
+        let mut answers = self.answers.clone();
+        answers.sort_unstable();
+        let within = |share: usize| {
+            let index = (answers.len().saturating_sub(1)) * share / 100;
+            answers.get(index).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
+        };
+        let open = self.last_good.filter(|_| self.failing).map(|last| last.elapsed()).unwrap_or_default();
+        let good = u64::try_from(answers.len()).unwrap_or(u64::MAX);
+        Availability {
+            requests: good.saturating_add(self.failed),
+            failed: self.failed,
+            longest_gap_seconds: self.gap.max(open).as_secs_f64(),
+            p50_ms: within(50),
+            p99_ms: within(99),
+            first_failure: self.first_failure.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_must_count_and_the_gap_must_be_from_good_to_good() {
+        let mut seen = Seen::default();
+        for ms in 1..=100 {
+            seen.note(Duration::from_millis(ms), Ok(()));
+        }
+        let before = seen.availability();
+        assert_eq!((before.requests, before.failed, before.first_failure), (100, 0, None));
+        assert_eq!((before.p50_ms.round(), before.p99_ms.round()), (50.0, 99.0));
+        assert!(before.longest_gap_seconds == 0.0, "{}", before.longest_gap_seconds);
+        seen.note(Duration::ZERO, Err("503".to_owned()));
+        seen.note(Duration::ZERO, Err("refused".to_owned()));
+        std::thread::sleep(Duration::from_millis(20));
+        let open = seen.availability().longest_gap_seconds;
+        assert!(open >= 0.02, "an outage that goes on is one: {open}");
+        seen.note(Duration::from_millis(1), Ok(()));
+        let after = seen.availability();
+        assert_eq!((after.requests, after.failed, after.first_failure.as_deref()), (103, 2, Some("503")));
+        assert!(after.longest_gap_seconds >= open, "{after:?}");
+    }
+}

@@ -15,7 +15,7 @@ use super::{
 pub const INIT_PATH: &str = "/mastic-init";
 
 /// Changes whenever the meaning of a field changes, so that no old hash can equal a new one by accident.
-const SPEC_SCHEMA: u32 = 1;
+const SPEC_SCHEMA: u32 = 2;
 
 /// SHA-256 over the canonical JSON of a spec, 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -393,10 +393,13 @@ impl SpecRecord {
 
     /// Returns the identity of the container: for a task, of what triggers it.
     pub fn hash(&self) -> SpecHash {
+        // The id is the image; what it was called when it was pinned is not. An image that two releases share is one.
+        let mut identity = self.clone();
+        identity.image.reference.clear();
         match &self.role {
-            Role::Service { .. } => SpecHash::of(self.canonical().as_bytes()),
+            Role::Service { .. } => SpecHash::of(identity.canonical().as_bytes()),
             Role::Task { trigger, phase, .. } => match trigger {
-                TaskTrigger::Spec => SpecHash::of(self.canonical().as_bytes()),
+                TaskTrigger::Spec => SpecHash::of(identity.canonical().as_bytes()),
                 TaskTrigger::Image => SpecHash::of(
                     format!("{}\0{}\0{}", phase.as_str(), self.image.id, self.command.join("\0")).as_bytes(),
                 ),

@@ -29,7 +29,14 @@ pub(super) fn form<'a>(scene: &Scene<'a>, spec: &'a ContainerSpec) -> (Side, &'a
     let back_to = scene.back_to();
     let kept = || {
         let generation = back_to?;
-        usable().find(|seen| seen.generation() <= generation).map(|seen| seen.labels.side)
+        let kept = usable().find(|seen| seen.generation() <= generation)?;
+        // Where something newer has come to serve on the same ports, one that is the same but for its ports can serve beside it.
+        let in_the_way = usable().any(|seen| {
+            seen.is_live() && seen.generation() > generation && seen.labels.side == kept.labels.side
+        });
+        let same =
+            [&main, &spare].iter().any(|form| form.0 == kept.labels.side && form.2 == kept.labels.spec_hash);
+        Some(if in_the_way && same { other(kept.labels.side) } else { kept.labels.side })
     };
     let beside = || usable().find(|seen| seen.is_live()).map(|seen| other(seen.labels.side));
     match kept().or_else(|| fits(true)).or_else(|| fits(false)).or_else(beside).unwrap_or_default() {

@@ -5,6 +5,7 @@ use super::diff::diff_label;
 use super::document::{Change, Purpose};
 use super::scene::{Scene, Seen};
 use crate::model::labels::LabelRole;
+use crate::model::spec::Side;
 use crate::model::{ContainerSpec, ContainerState, Health, Role, SpecHash, TaskPhase};
 
 /// The decision for one slot. Every container seen in the slot is in exactly one of the lists or is the `successor`.
@@ -72,14 +73,19 @@ fn discard_cause(seen: &Seen<'_>) -> Cause {
 }
 
 /// Decides for the slot of a long-running container.
-pub(super) fn service<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash) -> Decision<'a> {
+pub(super) fn service<'a>(
+    scene: &Scene<'a>,
+    spec: &ContainerSpec,
+    side: Side,
+    hash: &SpecHash,
+) -> Decision<'a> {
     let seen = scene.seen(&spec.slot);
     let (rubbish, usable): (Vec<Seen<'a>>, Vec<Seen<'a>>) = seen.iter().partition(|s| s.is_rubbish());
     let never_started = rubbish.iter().any(|s| s.container.state == ContainerState::Created);
     // On the way back it is the container itself that is wanted, whatever a profile would make of it today.
     let back_to = scene.back_to();
     let fits = |s: &&Seen<'a>| match back_to {
-        Some(generation) => s.generation() <= generation,
+        Some(generation) => s.generation() <= generation && s.labels.side == side,
         None => s.labels.spec_hash == *hash,
     };
     // A running one before a stopped one; `usable` is youngest first, and the sort is stable.

@@ -35,7 +35,7 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         }
         let (side, spec, hash) = cutover::form(&scene, spec);
         let decision = match spec.role {
-            Role::Service { .. } => decide::service(&scene, spec, &hash),
+            Role::Service { .. } => decide::service(&scene, spec, side, &hash),
             Role::Task { .. } => decide::task(&scene, spec, &hash),
         };
         let overlaps = cutover::overlaps(&scene, spec, side, &decision);

@@ -20,3 +20,4 @@ mod releases;
 mod story;
 mod toy_service;
 mod toys;
+mod upgrade;

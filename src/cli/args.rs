@@ -307,6 +307,9 @@ pub struct UpgradeArgs {
     /// Do not build; use the images that are there
     #[arg(long)]
     pub no_build: bool,
+    /// Where it fails, roll back all of it
+    #[arg(long)]
+    pub all_or_nothing: bool,
     /// What is agreed to.
     #[command(flatten)]
     pub consent: Consent,

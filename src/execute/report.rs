@@ -31,6 +31,8 @@ pub enum SetOutcome {
     New,
     /// It was returned to what it was.
     Restored,
+    /// What failed was returned to what it was; the rest is what was planned.
+    Partly,
     /// It could not be returned.
     Broken,
     /// What was asked of it is done in part, and such a thing is not taken back: a removal, a start.
@@ -137,6 +139,11 @@ impl RunReport {
             lines.push(match outcome {
                 SetOutcome::New => format!("set {set}: is what was planned"),
                 SetOutcome::Restored => format!("set {set}: was returned to what it was"),
+                SetOutcome::Partly => {
+                    format!(
+                        "set {set}: what failed was returned to what it was, the rest is what was planned"
+                    )
+                }
                 SetOutcome::Broken => format!("set {set}: COULD NOT be returned to what it was"),
                 SetOutcome::Unfinished => format!("set {set}: {} is not finished", self.purpose),
                 SetOutcome::Untouched => format!("set {set}: was not touched"),

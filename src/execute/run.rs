@@ -17,7 +17,7 @@ use crate::journal::entry::{JOURNAL_VERSION, PlannedStep, Stopping};
 use crate::journal::record::RECORD_VERSION;
 use crate::journal::{Event as JournalEvent, GenerationRecord, RecordOutcome, SlotRecord};
 use crate::model::{Desired, HostName, RunId, SetName};
-use crate::plan::{Action, Change, Mark, Plan, Purpose, Step, StepId};
+use crate::plan::{Action, Change, Mark, Plan, Purpose, SlotPlan, Step, StepId};
 use crate::report::Event;
 use crate::report::event::Outcome as EventOutcome;
 use crate::store::journal_file::Journal;
@@ -193,7 +193,8 @@ impl Walk<'_, '_> {
                     || self.failed_to_furnish(&progress);
             } else if self.returns() {
                 reporter.on(Event::Phase { title: "returning to what was".to_owned(), total: None });
-                let (undone, more) = unwind(self.work, self.journal, &touched).await?;
+                let stays = |slot: &SlotPlan| self.stays(slot, &progress);
+                let (undone, more) = unwind(self.work, self.journal, &touched, &stays).await?;
                 broken = !more.is_empty();
                 sets.extend(undone);
                 failures.extend(more);
@@ -345,6 +346,22 @@ impl Walk<'_, '_> {
             Purpose::Deploy | Purpose::Upgrade | Purpose::Rollback | Purpose::Commit | Purpose::Stop => true,
             Purpose::Start | Purpose::Destroy { .. } => false,
         }
+    }
+
+    /// Between releases what is proven stays, and what was not begun is left alone: a service has parts in several sets, and an
+    /// older part may not start any more beside a newer one, nor serve it. Otherwise a set returns as a whole.
+    fn stays(&self, slot: &SlotPlan, progress: &Progress) -> bool {
+        if !matches!(self.work.plan.purpose, Purpose::Upgrade | Purpose::Rollback) {
+            return false;
+        }
+        let steps = || {
+            self.work.plan.steps.iter().filter(|step| {
+                step.slot.as_ref() == Some(&slot.slot)
+                    && !matches!(step.action, Action::RemoveContainer { .. })
+            })
+        };
+        let begun = steps().any(|step| progress.begun.contains(&step.id));
+        !begun || steps().all(|step| progress.done.contains(&step.id))
     }
 
     /// Returns whether any call was made for a set.

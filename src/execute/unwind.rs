@@ -8,28 +8,32 @@ use super::run::stopping;
 use super::{ExecuteError, StepError};
 use crate::journal::Event as JournalEvent;
 use crate::model::{ContainerState, HostName, SetName};
-use crate::plan::{Action, Plan, SlotPlan};
+use crate::plan::{Action, Change, Plan, SlotPlan};
 use crate::report::event::Outcome as EventOutcome;
 use crate::report::{Event, Reporter};
 use crate::store::journal_file::Journal;
 
-/// Unwinds sets, the last launched first. Goes on after a failure: what can be saved is saved.
+/// Unwinds sets, the last launched first, but for the slots that stay as they are. Goes on after a failure: what can be saved
+/// is saved.
 pub(super) async fn unwind(
     work: &Work<'_>,
     journal: &Journal,
     sets: &[SetName],
+    stays: &(dyn Fn(&SlotPlan) -> bool + Sync),
 ) -> Result<(BTreeMap<SetName, SetOutcome>, Vec<String>), ExecuteError> {
     let mut outcomes = BTreeMap::new();
     let mut failures = Vec::new();
     for set in sets {
-        outcomes.insert(set.clone(), SetOutcome::Restored);
+        let moved = |slot: &&SlotPlan| slot.set == *set && slot.change != Change::Keep && stays(slot);
+        let partly = work.plan.slots.iter().any(|slot| moved(&slot));
+        outcomes.insert(set.clone(), if partly { SetOutcome::Partly } else { SetOutcome::Restored });
     }
     // What was made goes first, everywhere: a successor may hold the port that its predecessor needs.
-    for slot in slots_of(work.plan, sets).rev().filter(|slot| !slot.overlaps) {
+    for slot in slots_of(work.plan, sets).rev().filter(|slot| !slot.overlaps && !stays(slot)) {
         let actions = away(work, slot).into_iter().map(|action| (slot.slot.host.clone(), action));
         run(work, journal, slot, actions, &mut outcomes, &mut failures).await?;
     }
-    for slot in slots_of(work.plan, sets) {
+    for slot in slots_of(work.plan, sets).filter(|slot| !stays(slot)) {
         let mut actions: Vec<(HostName, Action)> = Vec::new();
         let host = || slot.slot.host.clone();
         if let Some(fallback) = slot.fallback.as_ref().filter(|f| f.restart) {

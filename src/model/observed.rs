@@ -147,6 +147,11 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Returns whether an upgrade is open.
+    pub fn is_upgrading(&self) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| ledger.held.is_some())
+    }
+
     /// Returns whether a younger container is in the same slot.
     pub fn is_superseded(&self, labels: &Labels) -> bool {
         let there = self.hosts.get(&labels.host).map(|host| host.containers.as_slice()).unwrap_or_default();

@@ -166,6 +166,10 @@ fn fitting_change(
     let container = fit.container;
     match container.state {
         ContainerState::Running => match container.health {
+            // Its data is changed under it: it must read that anew.
+            _ if other_lives && scene.returns(&fit.labels.service) => {
+                (Change::Restart, Some(Cause::Kept { generation: fit.generation() }))
+            }
             Health::Unhealthy if !other_lives => (Change::Restart, Some(Cause::Unhealthy)),
             Health::Unhealthy => {
                 // Perhaps unhealthy only because the other one holds its port.

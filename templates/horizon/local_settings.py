@@ -19,7 +19,8 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
         "LOCATION": "{% include "shared/memcached" %}".split(","),
-        "KEY_PREFIX": "horizon",
+        # Pages hold names of files that only their own release has.
+        "KEY_PREFIX": "horizon-{{ release }}",
         # A server that is down costs its users a login, not everybody an error.
         "OPTIONS": {"ignore_exc": True, "connect_timeout": 2, "timeout": 2},
     }

@@ -1,9 +1,11 @@
 """The {% if container.name == "nova-metadata" %}metadata {% endif %}API for uWSGI, which loads it once and then forks its workers."""
 
-import logging
-
-from nova import utils
+# First of all: until 2025.2 it replaces Python's threads and sockets, and what was imported before keeps the old ones.
 from nova.wsgi.{% if container.name == "nova-metadata" %}metadata{% else %}osapi_compute{% endif %} import application  # noqa: F401
+
+import logging  # noqa: E402
+
+from nova import utils  # noqa: E402
 
 # Threads do not live on in a fork: a worker would wait forever for those that loading has started. Without a pool each worker
 # makes its own. (Releases on eventlet have none.)

@@ -110,6 +110,10 @@ async fn one(kind: Kind, counting: Counting, number: usize, fault: Fault) {
                     world.holds(old.as_ref().unwrap(), &new, &when).await
                 }
                 Outcome::Done => world.exactly(&new, &when).await,
+                // Of two releases, what is proven stays.
+                Outcome::Undone if matches!(kind, Kind::Upgrade | Kind::Rollback) => {
+                    world.each(old.as_ref().unwrap(), &new, &when).await;
+                }
                 Outcome::Undone => world.whole(old.as_ref(), &new, &when).await,
                 // Only what is left over may be left: the sets themselves are new.
                 Outcome::Failed if hit.starts_with("remove ") => {

@@ -276,6 +276,19 @@ impl World {
         }
     }
 
+    /// Every slot runs what `old` or what `new` says.
+    pub async fn each(&self, old: &Desired, new: &Desired, when: &str) {
+        let serving = self.serving(new).await;
+        let (before, after) = (Self::services(old), Self::services(new));
+        for (set, containers) in &after {
+            for (name, hash) in containers {
+                let runs = serving.get(set).and_then(|set| set.get(name));
+                let good = runs == Some(hash) || runs == before.get(set).and_then(|set| set.get(name));
+                assert!(good, "{when}: {name} is neither old nor new: {runs:?}");
+            }
+        }
+    }
+
     /// Exactly the desired slots, one container each, and the ledger.
     pub async fn exactly(&self, what: &Desired, when: &str) {
         assert_eq!(self.serving(what).await, Self::services(what), "{when}");

@@ -7,7 +7,7 @@ use crate::cli::commands::carry_out::carry_out;
 use crate::cli::commands::change::{Change, accept};
 use crate::cli::commands::image;
 use crate::cli::context::Context;
-use crate::cli::exit::{CliError, Exit};
+use crate::cli::exit::{CliError, Exit, describe};
 use crate::cli::session::Make;
 use crate::model::{Held, Observed, ReleaseName};
 use crate::plan::Options;
@@ -41,7 +41,19 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     let options = Options { accept: accept(&args.consent)?, ..Options::upgrade() };
     let asked =
         Asked { consent: &args.consent, message: args.message.as_deref(), to: &to, probe: !args.no_probe };
-    let exit = asked.carry_out(context, &loaded, observed, options).await?;
+    let exit = match asked.carry_out(context, &loaded, observed, options).await {
+        Err(error) if args.all_or_nothing && context.observe(&loaded, &engines).await?.is_upgrading() => {
+            context.printer.error(&describe(&error).1);
+            context.printer.say("all or nothing: rolling back");
+            let consent = Consent { yes: true, accept: Vec::new() };
+            let back = RollbackArgs { no_probe: args.no_probe, consent, message: args.message.clone() };
+            Box::pin(rollback(context, &back)).await?;
+            return Err(CliError::new(format!("the upgrade to {to} failed, and all of it was taken back"))
+                .exit(Exit::Undone)
+                .into());
+        }
+        other => other?,
+    };
     context.printer.say(&format!(
         "{to} serves; what served before is kept: `mastic rollback` returns to it, `mastic commit` lets it go"
     ));

@@ -212,12 +212,10 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
     let same = |s: &&Seen<'a>| s.labels.spec_hash == *hash;
     let succeeded =
         |s: &Seen<'a>| s.container.state == ContainerState::Exited && s.container.exit_code == Some(0);
-    // What was done on an earlier way back is done again on each.
+    // What was done on an earlier way back says nothing: something newer may have served since.
     let returns = matches!(spec.role, Role::Task { phase: TaskPhase::Return, .. });
-    let fresh =
-        |s: &Seen<'a>| !returns || scene.holding.as_ref().is_none_or(|held| s.generation() > held.generation);
     let evidence =
-        seen.iter().find(|s| same(s) && succeeded(s) && fresh(s)).copied().filter(|_| new_volume.is_none());
+        seen.iter().find(|s| same(s) && succeeded(s)).copied().filter(|_| new_volume.is_none() && !returns);
     let running = seen.iter().find(|s| same(s) && s.is_live()).copied();
     let failed = seen
         .iter()

@@ -193,7 +193,10 @@ fn not_now(scene: &Scene<'_>) -> Option<Blocker> {
     match scene.options.purpose {
         Purpose::Upgrade => match (&scene.holding, ledger) {
             (Some(held), Some(ledger))
-                if ledger.held.is_some() && ledger.release != scene.desired.release =>
+                // A rollback that did not come to its end says the older release, and may be turned round.
+                if ledger.held.is_some()
+                    && ledger.release != scene.desired.release
+                    && ledger.release != held.release =>
             {
                 Some(Blocker::StillHeld { held: held.release.clone(), serves: ledger.release.clone() })
             }

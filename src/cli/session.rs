@@ -258,7 +258,6 @@ impl Context {
             secrets,
             images,
             init_digest: crate::build::INIT_DIGEST.to_owned(),
-            ..profile::Inputs::default()
         };
         profile::resolve(&loaded.profile, &loaded.library, &inputs)
             .map_err(|diagnostics| self.mistakes(&diagnostics))

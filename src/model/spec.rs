@@ -226,7 +226,6 @@ impl Side {
     }
 
     /// Returns whether it is [`Side::Main`].
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub fn is_main(&self) -> bool {
         *self == Self::Main
     }

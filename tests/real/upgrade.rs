@@ -87,7 +87,7 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
 
     let back = cloud.mastic(&["rollback", "--yes", "--json"]).ok();
     assert_available(&back.json(), "rollback");
-    assert!(back.took < Duration::from_secs(60), "a rollback took {:?}", back.took);
+    assert!(back.took < Duration::from_mins(1), "a rollback took {:?}", back.took);
     logins.assert_none_failed("over upgrade and rollback");
     let now: Vec<String> = cloud.containers().into_keys().collect();
     assert_eq!(now, old, "the very containers that served before serve again");

@@ -1,7 +1,5 @@
 //! Containers that crash at start, and ones that never become healthy.
 
-use std::time::Duration;
-
 use super::support::{assert_settled, assert_tidy, say};
 use crate::api::Api;
 use crate::harness::{Cloud, Containers};
@@ -76,7 +74,7 @@ fn containers_that_cannot_serve_must_be_undone_with_their_own_words() {
     assert_returned(&before, &cloud, "-keystone-");
     std::fs::remove_file(cloud.dir.path().join("overrides/keystone.conf")).expect("the override is there");
 
-    // The API's own container crashes at start: the one that served is started again.
+    // The API's own container crashes at start: the one that serves goes on, and no client notices.
     let watch = api.watch();
     cloud.write("overrides/keystone/uwsgi.ini", "[uwsgi]\nmodule = no_such_module:application\n");
     let failed = cloud.mastic(&["deploy", "--yes"]).code(6).says("keystone-api");
@@ -86,13 +84,12 @@ fn containers_that_cannot_serve_must_be_undone_with_their_own_words() {
     assert_returned(&before, &cloud, "-keystone-");
     let seen = watch.end();
     say(&format!(
-        "  a crashing keystone-api: {} of {} requests failed, {:.1} s without an answer, undone in {:.1} s",
+        "  a crashing keystone-api: {} of {} requests failed, undone in {:.1} s",
         seen.failures.len(),
         seen.asked,
-        seen.outage.as_secs_f64(),
         failed.took.as_secs_f64()
     ));
-    assert!(seen.outage < failed.took + Duration::from_secs(1), "it did not come back: {seen:?}");
+    assert_eq!(seen.failures, [""; 0], "of {} requests", seen.asked);
     assert!(api.has_project("admin"));
 
     // Once the cause is gone there is nothing to do.

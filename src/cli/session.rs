@@ -254,11 +254,7 @@ impl Context {
         images: BTreeMap<ImageName, PinnedImage>,
         secrets: BTreeMap<SecretName, Secret>,
     ) -> Result<Desired> {
-        let inputs = profile::Inputs {
-            secrets,
-            images,
-            init_digest: crate::build::INIT_DIGEST.to_owned(),
-        };
+        let inputs = profile::Inputs { secrets, images, init_digest: crate::build::INIT_DIGEST.to_owned() };
         profile::resolve(&loaded.profile, &loaded.library, &inputs)
             .map_err(|diagnostics| self.mistakes(&diagnostics))
     }

@@ -107,7 +107,7 @@ async fn one(kind: Kind, counting: Counting, number: usize, fault: Fault) {
         (Ended::Ran(report), Kind::Deploy | Kind::Change | Kind::Upgrade | Kind::Rollback | Kind::Commit) => {
             match report.outcome {
                 Outcome::Done if kind == Kind::Upgrade => {
-                    world.holds(old.as_ref().unwrap(), &new, &when).await
+                    world.holds(old.as_ref().unwrap(), &new, &when).await;
                 }
                 Outcome::Done => world.exactly(&new, &when).await,
                 // Of two releases, what is proven stays.
@@ -224,7 +224,7 @@ async fn an_upgrade_killed_anywhere_must_be_taken_back_as_well() {
             if found.ledger.is_some_and(|ledger| ledger.held.is_some()) {
                 match world.go(&Goal::Rollback(Box::new(old.clone()))).await {
                     Ended::Ran(report) => {
-                        assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures)
+                        assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures);
                     }
                     Ended::Empty => {}
                     other => panic!("{when}: {other:?}"),
@@ -235,7 +235,7 @@ async fn an_upgrade_killed_anywhere_must_be_taken_back_as_well() {
             // And forth again.
             match world.go(&Goal::Upgrade(Box::new(new.clone()))).await {
                 Ended::Ran(report) => {
-                    assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures)
+                    assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures);
                 }
                 other => panic!("{when}: {other:?}"),
             }

@@ -57,7 +57,8 @@ pub async fn run(
 
 /// A name that sorts by time and that no other run has.
 fn run_id() -> Result<RunId, ExecuteError> {
-    let time = jiff::Timestamp::now().strftime("%Y%m%dt%H%M%S").to_string();
+    // Names sort by time, and two runs may begin within a second: what was told of earlier ones is read in that order.
+    let time = jiff::Timestamp::now().strftime("%Y%m%dt%H%M%S%3f").to_string();
     let salt: u32 = rand::rng().random();
     Ok(RunId::new(format!("{time}-{salt:08x}"))?)
 }
@@ -492,4 +493,20 @@ impl Walk<'_, '_> {
 
 fn now() -> String {
     jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_must_sort_by_time_within_a_second_too() {
+        let names: Vec<String> = (0..40)
+            .map(|_| {
+                std::thread::sleep(Duration::from_millis(2));
+                run_id().unwrap().to_string()
+            })
+            .collect();
+        assert!(names.is_sorted(), "{names:?}");
+    }
 }

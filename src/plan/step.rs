@@ -145,7 +145,7 @@ pub enum Action {
         balancer: Target,
         /// `BACKEND/SERVER`.
         server: String,
-        /// Seconds that requests under way may take; then they are cut off.
+        /// Seconds to wait for requests under way; those that take longer are left to the container's own stop.
         grace: u32,
     },
     /// Stops a container and keeps it.

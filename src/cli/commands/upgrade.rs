@@ -42,7 +42,12 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     let asked =
         Asked { consent: &args.consent, message: args.message.as_deref(), to: &to, probe: !args.no_probe };
     let exit = match asked.carry_out(context, &loaded, observed, options).await {
-        Err(error) if args.all_or_nothing && context.observe(&loaded, &engines).await?.is_upgrading() => {
+        // Only what has failed is taken back, and not what somebody did not agree to or has interrupted.
+        Err(error)
+            if args.all_or_nothing
+                && matches!(describe(&error).0, Exit::Undone | Exit::Broken)
+                && context.observe(&loaded, &engines).await?.is_upgrading() =>
+        {
             context.printer.error(&describe(&error).1);
             context.printer.say("all or nothing: rolling back");
             let consent = Consent { yes: true, accept: Vec::new() };

@@ -25,6 +25,7 @@ generate:
 # The figures of docs/performance.md.
 bench:
     cargo bench --bench cloud
+    cargo bench --bench smoke
 
 # A cloud on this machine.
 up:

@@ -16,8 +16,8 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use commands::{
-    certificates, change, check, exec, generate, graph, history, image, logs, look, prechecks, secrets,
-    status, timeline, up, upgrade, verify,
+    certificates, change, check, exec, generate, graph, history, image, images, logs, look, prechecks,
+    secrets, status, timeline, up, upgrade, verify,
 };
 use context::Context;
 use exit::Exit;
@@ -72,7 +72,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Render(args) => look::render(context, args),
         Command::Build(args) => image::build(context, args).await,
         Command::Pull => image::pull(context).await,
-        Command::Images(args) => image::images(context, args).await,
+        Command::Images(args) => images::images(context, args).await,
         Command::Plan(args) => change::plan(context, args).await,
         Command::Deploy(args) => change::deploy(context, args).await,
         Command::Upgrade(args) => upgrade::upgrade(context, args).await,

@@ -52,7 +52,7 @@ pub(super) fn told(
     }
     let (count, options) = (found.len(), if found.len() == 1 { "option" } else { "options" });
     let mut text =
-        format!("{image} does not know {count} {options} of its config; nothing was stopped or started");
+        format!("{image} does not take {count} {options} of its config; nothing was stopped or started");
     for ((at, section, key), (containers, why)) in found.iter().take(SHOWN) {
         let _ = write!(text, "\n  {at}: [{section}] {key}: {why} (for {})", containers.join(", "));
     }
@@ -76,7 +76,7 @@ mod tests {
             (path == "/etc/a.conf" && key == "debgu").then(|| "overrides/a.conf:3".to_owned())
         };
         insta::assert_snapshot!(told(said, "mastic/api:1", place).unwrap(), @r"
-        mastic/api:1 does not know 2 options of its config; nothing was stopped or started
+        mastic/api:1 does not take 2 options of its config; nothing was stopped or started
           /etc/a.conf of api: [x y] z: there is no section [x y] (for api)
           overrides/a.conf:3: [DEFAULT] debgu: there is no such option; did you mean `debug`? (for api, worker)
         ");

@@ -126,7 +126,7 @@ async fn config_that_its_image_does_not_know_must_stop_everything_before_anythin
     assert_eq!(
         report.failures,
         [
-            "local/keystone-config: await exit aio-keystone-config-2: mastic/keystone:2026.1 does not know 1 option of its \
+            "local/keystone-config: await exit aio-keystone-config-2: mastic/keystone:2026.1 does not take 1 option of its \
           config; nothing was stopped or started\n  overrides/keystone.conf:5: [DEFAULT] debgu: there is no such option (for \
           keystone-api)"
         ]

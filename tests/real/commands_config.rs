@@ -15,6 +15,21 @@ fn an_option_that_its_image_does_not_know_must_be_told_with_its_line_before_anyt
     // The history keeps that it was tried.
     let left = cloud.containers();
     assert!(left.keys().all(|name| name.ends_with(".ledger")), "{left:?}");
+
+    // Values too, with what the option takes.
+    cloud.write(
+        "overrides/keystone.conf",
+        "[token]\nexpiration = soon\n[catalog]\ncaching = on\n[DEFAULT]\ndebug = yess\n",
+    );
+    let told = |line: u32, what: &str| format!("{}:{line}: {what}", file.display());
+    cloud
+        .mastic(&["deploy", "--yes"])
+        .code(6)
+        .says(&told(
+            2,
+            "[token] expiration: `soon` is not a whole number, at least 0, at most 9223372036854775807",
+        ))
+        .says(&told(6, "[DEFAULT] debug: `yess` is not true or false"));
     std::fs::remove_file(&file).expect("the file is there");
     cloud.mastic(&["deploy", "--yes"]).ok();
     let before = cloud.containers();

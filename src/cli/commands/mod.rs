@@ -9,6 +9,7 @@ pub mod generate;
 pub mod graph;
 pub mod history;
 pub mod image;
+pub mod images;
 pub mod logs;
 pub mod look;
 pub mod prechecks;

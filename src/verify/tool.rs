@@ -35,7 +35,7 @@ pub struct Place {
     pub redactor: Redactor,
 }
 
-/// What is particular to one such container. It has the host's network, no privileges, and a read-write file system of its own.
+/// What is particular to one such container. It has the host's network and a read-write file system of its own.
 #[derive(Debug, Default)]
 pub(super) struct Tool {
     /// What it is called: its container, service and set.
@@ -54,6 +54,8 @@ pub(super) struct Tool {
     pub(super) memory: u64,
     /// Seconds to end by itself.
     pub(super) grace: u32,
+    /// What it may do beyond an ordinary process; by default nothing.
+    pub(super) privileges: Privileges,
 }
 
 /// A container that was made and not yet removed. Whoever holds it removes it, whatever happened.
@@ -95,7 +97,7 @@ impl Place {
     }
 
     fn spec(&self, tool: Tool) -> Result<ContainerSpec, NameError> {
-        let Tool { name, command, working_dir, environment, files, tmpfs, memory, grace } = tool;
+        let Tool { name, command, working_dir, environment, files, tmpfs, memory, grace, privileges } = tool;
         let mounts = tmpfs.into_iter().map(|(target, options)| MountSpec {
             source: MountSource::Tmpfs { options },
             target: target.to_owned(),
@@ -115,7 +117,7 @@ impl Place {
             files,
             mounts: mounts.collect(),
             host_network: true,
-            privileges: Privileges::default(),
+            privileges,
             limits: Limits { memory, pids: PIDS, ..Limits::default() },
             check: None,
             stop: StopSpec { signal: "SIGTERM".to_owned(), grace },

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::tally::{Line, Lines, Tally, Verdict, plain};
 use crate::engine::{Engine, EngineResult, LogOptions};
+use crate::model::spec::Privileges;
 use crate::model::{ContainerId, ContainerState};
 use crate::report::event::Outcome;
 use crate::report::{Event, Reporter};
@@ -101,6 +102,12 @@ fn tool(job: &Job<'_>) -> Tool {
         ],
         memory: MEMORY,
         grace: GRACE,
+        // Its tests call `ping`, whose file has this capability: the kernel lets nobody ping without it, unless the host is set so.
+        privileges: Privileges {
+            capabilities: BTreeSet::from(["NET_RAW".to_owned()]),
+            new_privileges: true,
+            ..Privileges::default()
+        },
     }
 }
 

@@ -63,6 +63,19 @@ impl Api {
         token.to_str().expect("a token is text").to_owned()
     }
 
+    /// Many clients at once take a token each, several times; every one must get it.
+    pub fn crowd(&self, clients: usize, times: usize) {
+        Self::block_on(async {
+            let client = self.client();
+            let one = async |()| {
+                for _ in 0..times {
+                    self.token(&client).await;
+                }
+            };
+            futures::future::join_all((0..clients).map(|_| one(()))).await;
+        });
+    }
+
     /// Makes a project, as a user would keep something.
     pub fn make_project(&self, name: &str) {
         Self::block_on(async {

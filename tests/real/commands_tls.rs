@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::api::Api;
 use crate::harness::Cloud;
 
 /// What a port answers to a request in plain text.
@@ -26,6 +27,8 @@ fn tls_must_reach_the_services_and_its_certificates_be_told_renewed_and_brought_
     cloud.token();
     let answer = plain(&cloud.address, 15000);
     assert!(!answer.contains("HTTP/"), "plain text was answered: {answer}");
+    // More than it has workers: they wait, and nothing takes it for dead meanwhile (a handshake waits for a worker, too).
+    Api::of(&cloud).crowd(16, 4);
     cloud.mastic(&["plan"]).ok();
 
     let listed = cloud.mastic(&["certificates", "--json"]).ok().json();

@@ -129,6 +129,10 @@ pub enum Command {
     /// Finish an open upgrade: what only the older release needed goes
     #[command(after_help = "After it the older release cannot come back without restoring its data.")]
     Commit(RollbackArgs),
+    /// Make a restore point: a copy of all databases, while they are used
+    Backup(BackupArgs),
+    /// Make a restore point the data: everything stops, what was written since is lost
+    Restore(RestoreArgs),
     /// Show sets, services, containers, health, generation
     Status(StatusArgs),
     /// List the generations of this deployment
@@ -307,9 +311,41 @@ pub struct UpgradeArgs {
     /// Do not build; use the images that are there
     #[arg(long)]
     pub no_build: bool,
+    /// Make no restore point before it begins
+    #[arg(long)]
+    pub no_backup: bool,
     /// Where it fails, roll back all of it
     #[arg(long)]
     pub all_or_nothing: bool,
+    /// What is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// `backup`
+#[derive(Clone, Debug, Args)]
+pub struct BackupArgs {
+    /// What to call it; without it, by the time. With `--verify`: which; without it, the newest
+    pub point: Option<String>,
+    /// List the restore points that there are
+    #[arg(long, conflicts_with_all = ["point", "verify"])]
+    pub list: bool,
+    /// Make none; try whether one can be restored, beside the data, in a container of its own
+    #[arg(long)]
+    pub verify: bool,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// `restore`
+#[derive(Clone, Debug, Args)]
+pub struct RestoreArgs {
+    /// Which; see `mastic backup --list`
+    pub point: String,
     /// What is agreed to.
     #[command(flatten)]
     pub consent: Consent,

@@ -16,8 +16,8 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use commands::{
-    certificates, change, check, exec, generate, graph, history, image, images, logs, look, prechecks,
-    secrets, status, timeline, up, upgrade, verify,
+    backup, certificates, change, check, exec, generate, graph, history, image, images, logs, look,
+    prechecks, secrets, status, timeline, up, upgrade, verify,
 };
 use context::Context;
 use exit::Exit;
@@ -78,6 +78,8 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Upgrade(args) => upgrade::upgrade(context, args).await,
         Command::Rollback(args) => upgrade::rollback(context, args).await,
         Command::Commit(args) => upgrade::commit(context, args).await,
+        Command::Backup(args) => backup::backup(context, args).await,
+        Command::Restore(args) => backup::restore(context, args).await,
         Command::Status(args) => status::run(context, args).await,
         Command::History => history::run(context).await,
         Command::Timeline(args) => timeline::run(context, args),

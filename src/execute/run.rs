@@ -345,6 +345,7 @@ impl Walk<'_, '_> {
     fn returns(&self) -> bool {
         match self.work.plan.purpose {
             Purpose::Deploy | Purpose::Upgrade | Purpose::Rollback | Purpose::Commit | Purpose::Stop => true,
+            Purpose::Backup | Purpose::Rehearse | Purpose::Restore => true,
             Purpose::Start | Purpose::Destroy { .. } => false,
         }
     }

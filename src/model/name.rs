@@ -155,6 +155,12 @@ pub enum TaskPhase {
     Contract,
     /// After commit, in batches, until nothing is left.
     OnlineMigrations,
+    /// Copies the data, before an upgrade changes it or when asked. What it is called is added to the command.
+    Backup,
+    /// Tries whether such a copy can be restored, without touching the data.
+    Rehearse,
+    /// Makes such a copy the data, while nothing runs.
+    Restore,
     /// On the way back before a commit, in the older image: what the older release must find changed in the data.
     Return,
 }
@@ -169,6 +175,9 @@ impl TaskPhase {
             Self::Expand => "expand",
             Self::Contract => "contract",
             Self::OnlineMigrations => "online-migrations",
+            Self::Backup => "backup",
+            Self::Rehearse => "rehearse",
+            Self::Restore => "restore",
             Self::Return => "return",
         }
     }

@@ -41,7 +41,10 @@ pub(super) fn irreversible(phase: TaskPhase) -> Option<&'static str> {
         | TaskPhase::Bootstrap
         | TaskPhase::Check
         | TaskPhase::Expand
+        | TaskPhase::Backup
+        | TaskPhase::Rehearse
         | TaskPhase::Return => None,
+        TaskPhase::Restore => Some("what was written since is lost"),
         TaskPhase::Contract => Some("the older release cannot use its database afterwards"),
         TaskPhase::OnlineMigrations => {
             Some("rows are rewritten in a form that the older release may not read")
@@ -148,7 +151,7 @@ impl<'s, 'a> Builder<'s, 'a> {
                 }
             }
         }
-        if scene.options.selection.is_everything() {
+        if scene.options.selection.is_everything() && !scene.options.purpose.is_tasks_alone() {
             for (host, volume) in &scene.desired.volumes {
                 wanted.insert((host.clone(), scene.volume_name(volume)));
             }
@@ -214,6 +217,16 @@ impl<'s, 'a> Builder<'s, 'a> {
     fn ways_back(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
         for way in cutover::return_first(work, |slot: &Slot, work| self.ready_key(work, slot)) {
             let begin = self.slot_keys(&way.set, &way.task, &[Act::Start]);
+            // None of it serves until all of it has stopped: so it stops at once, when the last of it may.
+            let stops: Vec<Key> =
+                way.others.iter().flat_map(|(slot, set)| self.slot_keys(set, slot, &[Act::Stop])).collect();
+            let awaited: BTreeSet<Key> =
+                stops.iter().flat_map(|stop| self.drafts.deps(stop)).cloned().collect();
+            for stop in &stops {
+                for key in &awaited {
+                    self.drafts.depend(stop, key.clone());
+                }
+            }
             for (slot, set) in &way.others {
                 for stop in self.slot_keys(set, slot, &[Act::Stop]) {
                     for key in &begin {
@@ -445,7 +458,8 @@ impl<'s, 'a> Builder<'s, 'a> {
         for (slot, item) in work {
             let Some((spec, _)) = &item.spec else { continue };
             // Whether a release can take over is asked of what is there now, before any of it changes.
-            if matches!(spec.role, Role::Task { phase: TaskPhase::Check, .. }) {
+            // And the copy that it could return to is one of that, too.
+            if matches!(spec.role, Role::Task { phase: TaskPhase::Check | TaskPhase::Backup, .. }) {
                 continue;
             }
             for after in &spec.after {

@@ -101,7 +101,7 @@ pub(super) fn bind<'w, 'a>(
 }
 
 /// Nothing starts or stops before all config that is about to be used has been read by the images that will use it, nor, in an
-/// upgrade, before each service has said whether its new release can take over. Returns for each slot the looks that it waits for.
+/// upgrade, before each service has said whether its new release can take over, and a restore point was made. Returns for each slot the looks that it waits for.
 pub(super) fn look_first<'w, 'a>(
     work: &'w BTreeMap<Slot, Work<'a>>,
     ready: impl Fn(&Slot, &'w BTreeMap<Slot, Work<'a>>) -> Option<Key>,
@@ -109,11 +109,12 @@ pub(super) fn look_first<'w, 'a>(
     let place = |item: &Work<'_>| match item.spec.as_ref().map(|(spec, _)| &spec.role) {
         Some(Role::Task { phase: TaskPhase::Validate, .. }) => 0,
         Some(Role::Task { phase: TaskPhase::Check, .. }) => 1,
-        Some(_) | None => 2,
+        Some(Role::Task { phase: TaskPhase::Backup, .. }) => 2,
+        Some(_) | None => 3,
     };
     let looks: Vec<(u8, Key)> = work
         .iter()
-        .filter(|(_, item)| place(item) < 2)
+        .filter(|(_, item)| place(item) < 3)
         .filter_map(|(slot, item)| Some((place(item), ready(slot, work)?)))
         .collect();
     work.iter()

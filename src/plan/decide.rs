@@ -212,10 +212,13 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
     let same = |s: &&Seen<'a>| s.labels.spec_hash == *hash;
     let succeeded =
         |s: &Seen<'a>| s.container.state == ContainerState::Exited && s.container.exit_code == Some(0);
-    // What was done on an earlier way back says nothing: something newer may have served since.
-    let returns = matches!(spec.role, Role::Task { phase: TaskPhase::Return, .. });
+    // What was done on an earlier way back says nothing: something newer may have served since. So it is with restoring.
+    let repeats = matches!(
+        spec.role,
+        Role::Task { phase: TaskPhase::Return | TaskPhase::Rehearse | TaskPhase::Restore, .. }
+    );
     let evidence =
-        seen.iter().find(|s| same(s) && succeeded(s)).copied().filter(|_| new_volume.is_none() && !returns);
+        seen.iter().find(|s| same(s) && succeeded(s)).copied().filter(|_| new_volume.is_none() && !repeats);
     let running = seen.iter().find(|s| same(s) && s.is_live()).copied();
     let failed = seen
         .iter()

@@ -30,6 +30,12 @@ pub enum Purpose {
     Rollback,
     /// Finish an upgrade: what only the older release needed goes.
     Commit,
+    /// Make a restore point.
+    Backup,
+    /// Try whether a restore point can be restored.
+    Rehearse,
+    /// Make a restore point the data.
+    Restore,
     /// Stop all, keep all.
     Stop,
     /// Start what was stopped.
@@ -46,8 +52,14 @@ impl Purpose {
     pub fn reconciles(&self) -> bool {
         match self {
             Self::Deploy | Self::Upgrade | Self::Rollback | Self::Commit => true,
+            Self::Backup | Self::Rehearse | Self::Restore => true,
             Self::Stop | Self::Start | Self::Destroy { .. } => false,
         }
+    }
+
+    /// Returns whether it runs tasks and leaves everything else as it is.
+    pub fn is_tasks_alone(&self) -> bool {
+        matches!(self, Self::Backup | Self::Rehearse | Self::Restore)
     }
 
     /// Returns the verb.
@@ -57,6 +69,9 @@ impl Purpose {
             Self::Upgrade => "upgrade",
             Self::Rollback => "rollback",
             Self::Commit => "commit",
+            Self::Backup => "backup",
+            Self::Rehearse => "rehearse",
+            Self::Restore => "restore",
             Self::Stop => "stop",
             Self::Start => "start",
             Self::Destroy { .. } => "destroy",

@@ -48,8 +48,13 @@ impl Options {
     /// Returns the options of an upgrade.
     pub fn upgrade() -> Self {
         let mut options = Self { purpose: Purpose::Upgrade, ..Self::default() };
-        options.phases.insert(TaskPhase::Check);
+        options.phases.extend([TaskPhase::Check, TaskPhase::Backup]);
         options
+    }
+
+    /// Returns the options of a plan that runs the tasks of one phase and leaves everything else as it is.
+    pub fn tasks(purpose: Purpose, phase: TaskPhase) -> Self {
+        Self { purpose, phases: [phase].into(), ..Self::default() }
     }
 
     /// Returns the options of the way back. No migration of the older release may ever meet the newer schema.

@@ -109,6 +109,9 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
 /// Returns whether Keystone must be told something.
 fn registration_due(scene: &Scene<'_>) -> bool {
     let Some(access) = &scene.desired.identity.access else { return false };
+    if scene.options.purpose.is_tasks_alone() {
+        return false;
+    }
     let selected = access.after.iter().any(|slot| scene.takes(slot))
         || (access.after.is_empty() && scene.options.selection.is_everything());
     let last = scene.observed.ledger.as_ref().and_then(|ledger| ledger.identity.as_ref());
@@ -120,7 +123,8 @@ fn furnishing_due(scene: &Scene<'_>) -> bool {
     let wanted = &scene.desired.cloud;
     let possible = scene.desired.identity.access.is_some() && scene.options.selection.is_everything();
     let last = scene.observed.ledger.as_ref().and_then(|ledger| ledger.cloud.as_ref());
-    possible && !wanted.is_empty() && last != Some(&fingerprint::cloud(wanted))
+    let alone = scene.options.purpose.is_tasks_alone();
+    possible && !alone && !wanted.is_empty() && last != Some(&fingerprint::cloud(wanted))
 }
 
 /// A container that runs and is not yet known to be healthy is waited for when something starts after it.
@@ -206,6 +210,9 @@ fn not_now(scene: &Scene<'_>) -> Option<Blocker> {
         Purpose::Rollback | Purpose::Commit if scene.holding.is_none() => Some(Blocker::NothingHeld),
         Purpose::Rollback
         | Purpose::Commit
+        | Purpose::Backup
+        | Purpose::Rehearse
+        | Purpose::Restore
         | Purpose::Deploy
         | Purpose::Stop
         | Purpose::Start

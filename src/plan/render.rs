@@ -80,7 +80,12 @@ fn header(out: &mut String, plan: &Plan) {
         Purpose::Deploy => {
             writeln!(out, " # deployment {deployment}, release {release}, {hosts}: {generation}")
         }
-        Purpose::Upgrade | Purpose::Rollback | Purpose::Commit => {
+        Purpose::Upgrade
+        | Purpose::Rollback
+        | Purpose::Commit
+        | Purpose::Backup
+        | Purpose::Rehearse
+        | Purpose::Restore => {
             writeln!(
                 out,
                 " # {} deployment {deployment}, release {release}, {hosts}: {generation}",

@@ -110,9 +110,13 @@ impl<'a> Scene<'a> {
                 (held.clone(), held)
             }
             Purpose::Rollback | Purpose::Commit => (before, None),
-            Purpose::Deploy | Purpose::Stop | Purpose::Start | Purpose::Destroy { .. } => {
-                (before.clone(), before)
-            }
+            Purpose::Deploy
+            | Purpose::Backup
+            | Purpose::Rehearse
+            | Purpose::Restore
+            | Purpose::Stop
+            | Purpose::Start
+            | Purpose::Destroy { .. } => (before.clone(), before),
         };
         Self { desired, observed, options, slots, volumes, ranks, interrupted, holding, held }
     }
@@ -151,7 +155,9 @@ impl<'a> Scene<'a> {
     pub(super) fn undesired(&self) -> impl Iterator<Item = (&Slot, &[Seen<'a>])> {
         self.slots
             .iter()
-            .filter(|(slot, _)| !self.desired.containers.contains_key(*slot))
+            .filter(|(slot, _)| {
+                !self.desired.containers.contains_key(*slot) && !self.options.purpose.is_tasks_alone()
+            })
             .map(|(slot, seen)| (slot, seen.as_slice()))
     }
 
@@ -198,10 +204,10 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Returns whether tasks of this role's phase run in this plan; services always do.
+    /// Returns whether what has this role is part of this plan: tasks by their phase; services, unless tasks alone were asked for.
     pub(super) fn has_phase(&self, role: &Role) -> bool {
         match role {
-            Role::Service { .. } => true,
+            Role::Service { .. } => !self.options.purpose.is_tasks_alone(),
             Role::Task { phase, .. } => self.options.phases.contains(phase),
         }
     }

@@ -426,7 +426,7 @@ impl<'a> Check<'a> {
                 continue;
             }
             let Some(spec) = self.desired.containers.get(slot) else { continue };
-            if matches!(spec.role, Role::Task { phase: TaskPhase::Check, .. }) {
+            if matches!(spec.role, Role::Task { phase: TaskPhase::Check | TaskPhase::Backup, .. }) {
                 continue;
             }
             for after in spec.after.iter().filter(|after| starting.contains(after)) {
@@ -556,7 +556,8 @@ impl<'a> Check<'a> {
                         || there.labels.get(labels::VOLUME).is_some_and(|short| names.contains(short))
                 }
                 (Purpose::Destroy { .. } | Purpose::Stop | Purpose::Start, _) => false,
-                (Purpose::Deploy | Purpose::Upgrade | Purpose::Rollback | Purpose::Commit, _) => false,
+                (Purpose::Deploy | Purpose::Upgrade | Purpose::Rollback | Purpose::Commit, _)
+                | (Purpose::Backup | Purpose::Rehearse | Purpose::Restore, _) => false,
             };
             if !named {
                 self.violation(Some(step), "data", format!("volume {volume} goes and nobody named it"));

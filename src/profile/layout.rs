@@ -48,6 +48,9 @@ pub(super) fn on_deploy(phase: TaskPhase) -> bool {
         | TaskPhase::Check
         | TaskPhase::Contract
         | TaskPhase::OnlineMigrations
+        | TaskPhase::Backup
+        | TaskPhase::Rehearse
+        | TaskPhase::Restore
         | TaskPhase::Return => false,
     }
 }
@@ -245,6 +248,9 @@ fn after(
             | TaskPhase::Bootstrap
             | TaskPhase::Expand
             | TaskPhase::Check
+            | TaskPhase::Backup
+            | TaskPhase::Rehearse
+            | TaskPhase::Restore
             | TaskPhase::Return,
         ) => {}
     }

@@ -17,6 +17,7 @@ from oslo_config import cfg
 
 from heat.common import context
 from heat.common import messaging
+from heat.engine.service import EngineService
 from heat.rpc import api
 
 MARK = "/tmp/alive"
@@ -40,8 +41,14 @@ def look(interval):
             time.sleep(interval)
 
 
+def started(service):
+    """Watched from within the worker: a thread beside the main process would be there when that forks, and what it held at that moment
+    nobody would ever let go in the worker (a start in fifteen hung)."""
+    start(service)
+    threading.Thread(target=look, args=(interval,), daemon=True).start()
+
+
 # The engine reads the rest of the command line.
 interval = int(sys.argv.pop(1))
-launcher = engine.launch_engine()
-threading.Thread(target=look, args=(interval,), daemon=True).start()
-launcher.wait()
+start, EngineService.start = EngineService.start, started
+engine.main()

@@ -287,3 +287,50 @@ fn calls(plan: &Plan) -> String {
     };
     plan.steps.iter().map(|step| format!("[{}] -> {} {}\n", deps(step), step.id, step.action)).collect()
 }
+
+#[test]
+fn on_the_way_back_what_waits_for_changed_data_must_stop_together_and_late() {
+    use mastic::plan::Action;
+    // keystone returns too; nova's API needs the database only, its conductor needs keystone.
+    let keystone = |tag: &str| C::service("keystone-api").tag(tag).set("api").after(&["mariadb"]);
+    let api = |tag: &str| C::service("nova-api").tag(tag).set("api").after(&["mariadb"]);
+    let conductor =
+        |tag: &str| C::service("nova-conductor").tag(tag).set("control").after(&["mariadb", "keystone-api"]);
+    let mariadb = C::service("mariadb").set("database");
+    let back =
+        C::phase("nova-return", TaskTrigger::Spec, TaskPhase::Return).set("control").after(&["mariadb"]);
+    let cloud = |tag: &str| {
+        let back = back.clone().tag(tag);
+        desired([mariadb.clone(), keystone(tag), api(tag), conductor(tag), back])
+    };
+    let (old, new) = (cloud("2025.1"), cloud("2026.1"));
+    let mut found = nothing(&new).images_of(&old).with(&mariadb, 1, ContainerState::Running);
+    for of in [keystone, api, conductor] {
+        found = found.with(&of("2025.1"), 1, ContainerState::Exited).with(
+            &of("2026.1"),
+            2,
+            ContainerState::Running,
+        );
+    }
+    let mut found = found.registered(&new);
+    found.ledger.as_mut().expect("a record").held = Some(mastic::model::Held {
+        generation: mastic::model::Generation::new(1).expect("a number"),
+        release: "2025.1".parse().expect("a release"),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+    });
+    let plan = reconcile(&old, &found, &Options::rollback());
+    mastic::plan::verify(&plan, &old, &found).expect("a sound plan");
+    let of = |step: &mastic::plan::Step| {
+        step.slot.as_ref().map(|slot| slot.container.to_string()).unwrap_or_default()
+    };
+    let stop = |name: &str| {
+        let mut stops =
+            plan.steps.iter().filter(|s| of(s) == name && matches!(s.action, Action::StopContainer { .. }));
+        stops.next().expect("it stops").id
+    };
+    let serves =
+        plan.steps.iter().find(|s| of(s) == "keystone-api" && s.action.is_wait()).expect("it is awaited").id;
+    for name in ["nova-api", "nova-conductor"] {
+        assert!(before(&plan, stop(name)).contains(&serves), "{name} stops before keystone is back");
+    }
+}

@@ -3,6 +3,7 @@
 //! Needs root on a host where an engine runs or can be installed: it does that itself, as a user's first command would.
 
 mod api;
+mod backup;
 mod cloud;
 mod commands_build;
 mod commands_cloud;

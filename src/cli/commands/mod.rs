@@ -1,5 +1,6 @@
 //! One file a command, or a family of them.
 
+pub mod backup;
 pub mod carry_out;
 pub mod certificates;
 pub mod change;

@@ -5,11 +5,11 @@ use anyhow::Result;
 use crate::cli::args::{BuildArgs, Consent, RollbackArgs, UpgradeArgs};
 use crate::cli::commands::carry_out::carry_out;
 use crate::cli::commands::change::{Change, accept};
-use crate::cli::commands::image;
+use crate::cli::commands::{backup, image};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit, describe};
 use crate::cli::session::Make;
-use crate::model::{Held, Observed, ReleaseName};
+use crate::model::{Held, Observed, ReleaseName, TaskPhase};
 use crate::plan::Options;
 
 /// `mastic upgrade`
@@ -38,9 +38,21 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         let all = BuildArgs { only: Vec::new(), plan: false, no_cache: false, all: false, push: false };
         image::build_images(context, &loaded, &all).await?;
     }
-    let options = Options { accept: accept(&args.consent)?, ..Options::upgrade() };
-    let asked =
-        Asked { consent: &args.consent, message: args.message.as_deref(), to: &to, probe: !args.no_probe };
+    let mut options = Options { accept: accept(&args.consent)?, ..Options::upgrade() };
+    if args.no_backup {
+        options.phases.remove(&TaskPhase::Backup);
+    }
+    // By what is left: an upgrade that is taken up again has its point already, of before its first change.
+    let left = observed.ledger.as_ref().map_or(0, |ledger| {
+        ledger.held.as_ref().map_or(observed.last_generation, |held| held.generation.get())
+    });
+    let asked = Asked {
+        consent: &args.consent,
+        message: args.message.as_deref(),
+        to: &to,
+        probe: !args.no_probe,
+        point: Some(format!("generation-{left}")),
+    };
     let exit = match asked.carry_out(context, &loaded, observed, options).await {
         // Only what has failed is taken back, and not what somebody did not agree to or has interrupted.
         Err(error)
@@ -74,6 +86,7 @@ pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
         message: args.message.as_deref(),
         to: &held.release,
         probe: !args.no_probe,
+        point: None,
     };
     let exit = asked.carry_out(context, &loaded, observed, options).await?;
     context
@@ -87,8 +100,13 @@ pub async fn commit(context: &Context, args: &RollbackArgs) -> Result<Exit> {
     let (held, observed, loaded) = open_upgrade(context, |_, serves| serves.clone()).await?;
     let to = loaded.profile.document.release.clone();
     let options = Options { accept: accept(&args.consent)?, ..Options::commit() };
-    let asked =
-        Asked { consent: &args.consent, message: args.message.as_deref(), to: &to, probe: !args.no_probe };
+    let asked = Asked {
+        consent: &args.consent,
+        message: args.message.as_deref(),
+        to: &to,
+        probe: !args.no_probe,
+        point: None,
+    };
     let exit = asked.carry_out(context, &loaded, observed, options).await?;
     context.printer.say(&format!("{to} is all that there is; {} is gone", held.release));
     Ok(exit)
@@ -117,6 +135,8 @@ struct Asked<'a> {
     /// The release that the profile says afterwards.
     to: &'a ReleaseName,
     probe: bool,
+    /// What the restore point is called, where one is made.
+    point: Option<String>,
 }
 
 impl Asked<'_> {
@@ -129,7 +149,10 @@ impl Asked<'_> {
     ) -> Result<Exit> {
         let engines = context.engines(&loaded.profile).await?;
         context.same_secrets(loaded, &observed)?;
-        let desired = context.desired(loaded, &engines, Make::Keep).await?;
+        let mut desired = context.desired(loaded, &engines, Make::Keep).await?;
+        if let Some(point) = &self.point {
+            backup::name_point(&mut desired, TaskPhase::Backup, point);
+        }
         let message = self.message.unwrap_or_default().to_owned();
         let change = Change { loaded, engines: &engines, consent: self.consent, message, probe: self.probe };
         let planner = |observed: &Observed| context.plan(&desired, observed, &options);

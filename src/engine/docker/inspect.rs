@@ -88,15 +88,20 @@ pub(super) fn event(message: EventMessage) -> Option<EngineEvent> {
     })
 }
 
-/// Memory in use as `docker stats` shows it: without the page cache that can go at once. None where nothing runs.
+/// Memory that its processes hold. Not the page cache: the kernel takes that back, and charges a file that many containers share to
+/// whichever of them read it first. None where nothing runs.
 pub(super) fn memory(response: &ContainerStatsResponse) -> Option<u64> {
     let memory = response.memory_stats.as_ref()?;
     let usage = memory.usage.filter(|usage| *usage > 0)?;
-    let cache = memory.stats.as_ref().and_then(|stats| {
-        // The first is what cgroup v1 calls it, the second v2.
-        stats.get("total_inactive_file").or_else(|| stats.get("inactive_file")).copied()
-    });
-    Some(usage.saturating_sub(cache.unwrap_or_default()))
+    // The first is what cgroup v1 calls it, the second v2. Files in memory (tmpfs) are in neither.
+    let stat = |name: &str| -> u64 {
+        let stats = memory.stats.as_ref();
+        stats
+            .and_then(|stats| stats.get(&format!("total_{name}")).or_else(|| stats.get(name)))
+            .copied()
+            .unwrap_or_default()
+    };
+    Some(usage.saturating_sub(stat("inactive_file") + stat("active_file")))
 }
 
 pub(super) fn info(response: SystemInfo, api_version: String) -> EngineInfo {

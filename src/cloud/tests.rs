@@ -61,6 +61,7 @@ fn desired(identity: IdentitySpec) -> Desired {
         sets: Vec::new(),
         spares: BTreeMap::new(),
         routes: BTreeMap::new(),
+        swaps: BTreeMap::new(),
         balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
         volumes: BTreeSet::new(),

@@ -39,6 +39,8 @@ pub struct Desired {
     pub spares: BTreeMap<Slot, ContainerSpec>,
     /// Where requests to a container come from, by its slot.
     pub routes: BTreeMap<Slot, Vec<Route>>,
+    /// Slots that are swapped only after others of their service were; on the way back the others come after them.
+    pub swaps: BTreeMap<Slot, BTreeSet<Slot>>,
     /// The containers that balance requests, each with the command in it that opens and drains a server.
     pub balancers: BTreeMap<Slot, Vec<String>>,
     /// Volumes by host.

@@ -161,8 +161,11 @@ pub enum TaskPhase {
     Rehearse,
     /// Makes such a copy the data, while nothing runs.
     Restore,
-    /// On the way back before a commit, in the older image: what the older release must find changed in the data.
+    /// On the way back before a commit, in the older image: what the older release must find changed in the data when it starts. The
+    /// newer one still serves.
     Return,
+    /// On the way back, in the older image, once nothing of the newer one runs: what that has written until then.
+    Settle,
 }
 
 impl TaskPhase {
@@ -179,6 +182,7 @@ impl TaskPhase {
             Self::Rehearse => "rehearse",
             Self::Restore => "restore",
             Self::Return => "return",
+            Self::Settle => "settle",
         }
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn irreversible(phase: TaskPhase) -> Option<&'static str> {
         | TaskPhase::Expand
         | TaskPhase::Backup
         | TaskPhase::Rehearse
-        | TaskPhase::Return => None,
+        | TaskPhase::Return
+        | TaskPhase::Settle => None,
         TaskPhase::Restore => Some("what was written since is lost"),
         TaskPhase::Contract => Some("the older release cannot use its database afterwards"),
         TaskPhase::OnlineMigrations => {
@@ -184,6 +185,7 @@ impl<'s, 'a> Builder<'s, 'a> {
             self.retire(slot, item);
         }
         self.launch_order(work);
+        self.swap_order(work);
         self.ways_back(work);
         self.last_of_all(work);
         self.removals(work);
@@ -213,25 +215,49 @@ impl<'s, 'a> Builder<'s, 'a> {
         }
     }
 
-    /// See [`cutover::return_first`].
-    fn ways_back(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
-        for way in cutover::return_first(work, |slot: &Slot, work| self.ready_key(work, slot)) {
-            let begin = self.slot_keys(&way.set, &way.task, &[Act::Start]);
-            // None of it serves until all of it has stopped: so it stops at once, when the last of it may.
-            let stops: Vec<Key> =
-                way.others.iter().flat_map(|(slot, set)| self.slot_keys(set, slot, &[Act::Stop])).collect();
-            let awaited: BTreeSet<Key> =
-                stops.iter().flat_map(|stop| self.drafts.deps(stop)).cloned().collect();
-            for stop in &stops {
-                for key in &awaited {
-                    self.drafts.depend(stop, key.clone());
+    /// A service changes to another release part by part: first what understands both, on the way back that last.
+    fn swap_order(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        let swapped =
+            |slot: &Slot| work.get(slot).filter(|item| !item.decision.stop.is_empty() && item.spec.is_some());
+        for (slot, item) in work {
+            if swapped(slot).is_none() {
+                continue;
+            }
+            let first: Vec<Slot> = self.scene.swapped_after(slot).into_iter().cloned().collect();
+            for other in first {
+                let Some(other_item) = swapped(&other) else { continue };
+                let (early, late) = if self.scene.returns(&item.service) {
+                    ((slot, item), (&other, other_item))
+                } else {
+                    ((&other, other_item), (slot, item))
+                };
+                let mut before = self.slot_keys(&early.1.set, early.0, &[Act::Stop]);
+                before.extend(self.ready_key(work, early.0));
+                for key in self.slot_keys(&late.1.set, late.0, &[Act::Stop, Act::Start]) {
+                    for earlier in &before {
+                        self.drafts.depend(&key, earlier.clone());
+                    }
                 }
             }
+        }
+    }
+
+    /// Where an older release must find its data changed: before it starts, and, what the newer one writes until its end, between
+    /// that and the start of the last that is older.
+    fn ways_back(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        for way in cutover::ways_back(work, |slot: &Slot, work| self.ready_key(work, slot)) {
+            let begin = self.slot_keys(&way.set, &way.task, &[Act::Start]);
+            let any_last = way.others.iter().any(|(slot, _)| self.scene.is_last(slot));
             for (slot, set) in &way.others {
-                for stop in self.slot_keys(set, slot, &[Act::Stop]) {
-                    for key in &begin {
-                        self.drafts.depend(key, stop.clone());
+                if way.settles {
+                    for stop in self.slot_keys(set, slot, &[Act::Stop]) {
+                        for key in &begin {
+                            self.drafts.depend(key, stop.clone());
+                        }
                     }
+                }
+                if way.settles && any_last && !self.scene.is_last(slot) {
+                    continue;
                 }
                 for start in self.slot_keys(set, slot, &[Act::Start]) {
                     self.drafts.depend(&start, way.done.clone());
@@ -464,13 +490,14 @@ impl<'s, 'a> Builder<'s, 'a> {
             }
             for after in &spec.after {
                 let Some(ready) = self.ready_key(work, after) else { continue };
-                // All of a service stops before its data is changed, and nothing of it starts before that.
-                let own = work.get(after).is_some_and(|other| other.service == item.service);
-                let acts: &[Act] = if own && self.scene.returns(&item.service) {
-                    &[Act::Start]
-                } else {
-                    &[Act::Stop, Act::Start]
-                };
+                // See `swap_order`.
+                let own = work
+                    .get(after)
+                    .is_some_and(|other| other.service == item.service && !other.decision.stop.is_empty());
+                if own && !spec.is_task() && self.scene.returns(&item.service) {
+                    continue;
+                }
+                let acts = &[Act::Stop, Act::Start];
                 for key in self.slot_keys(&item.set, slot, acts) {
                     self.drafts.depend(&key, ready.clone());
                 }

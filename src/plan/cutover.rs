@@ -21,10 +21,17 @@ pub(super) fn form<'a>(scene: &Scene<'a>, spec: &'a ContainerSpec) -> (Side, &'a
     let Some(spare) = scene.desired.spares.get(&spec.slot) else { return main };
     let spare = (Side::Spare, spare, hash(spare));
     let usable = || scene.seen(&spec.slot).iter().filter(|seen| !seen.is_rubbish());
+    // A stopped one cannot take over from one that lives on its ports.
+    let taken = |side: Side| usable().any(|seen| seen.is_live() && seen.labels.side == side);
     let fits = |live: bool| {
-        usable().filter(|seen| seen.is_live() == live).find_map(|seen| {
-            [&main, &spare].into_iter().find(|(_, _, hash)| seen.labels.spec_hash == *hash).map(|form| form.0)
-        })
+        usable().filter(|seen| seen.is_live() == live && (live || !taken(seen.labels.side))).find_map(
+            |seen| {
+                [&main, &spare]
+                    .into_iter()
+                    .find(|(_, _, hash)| seen.labels.spec_hash == *hash)
+                    .map(|form| form.0)
+            },
+        )
     };
     let back_to = scene.back_to();
     let kept = || {
@@ -63,7 +70,7 @@ pub(super) fn overlaps(scene: &Scene<'_>, spec: &ContainerSpec, side: Side, deci
         seen.container.state == ContainerState::Running && (takes_over || seen.labels.side != side)
     };
     // Data is not changed under something that serves.
-    let apart = scene.returns(&spec.service);
+    let apart = scene.settles(&spec.service) && scene.is_last(&spec.slot);
     declared && swapped && !apart && !decision.stop.is_empty() && decision.stop.iter().all(beside)
 }
 
@@ -125,30 +132,37 @@ pub(super) fn look_first<'w, 'a>(
         .collect()
 }
 
-/// On the way back: a service's newer containers stop, then its data is changed, then its older containers start.
-pub(super) fn return_first<'w, 'a>(
+/// Returns the tasks of the way back that run in this plan.
+pub(super) fn ways_back<'w, 'a>(
     work: &'w BTreeMap<Slot, Work<'a>>,
     ready: impl Fn(&Slot, &'w BTreeMap<Slot, Work<'a>>) -> Option<Key>,
 ) -> Vec<Returning> {
-    let returns = |item: &Work<'_>| {
-        let role = item.spec.as_ref().map(|(spec, _)| &spec.role);
-        matches!(role, Some(Role::Task { phase: TaskPhase::Return, .. }))
+    let phase = |item: &Work<'_>| match item.spec.as_ref().map(|(spec, _)| &spec.role) {
+        Some(Role::Task { phase, .. }) if matches!(phase, TaskPhase::Return | TaskPhase::Settle) => {
+            Some(*phase)
+        }
+        _ => None,
     };
-    let tasks = work.iter().filter(|(_, item)| returns(item) && item.decision.change == Change::Run);
-    tasks
+    work.iter()
+        .filter(|(_, item)| item.decision.change == Change::Run)
         .filter_map(|(task, item)| {
-            let others = work.iter().filter(|(_, other)| other.service == item.service && !returns(other));
+            let settles = phase(item)? == TaskPhase::Settle;
+            let others =
+                work.iter().filter(|(_, other)| other.service == item.service && phase(other).is_none());
             let others = others.map(|(slot, other)| (slot.clone(), other.set.clone())).collect();
-            Some(Returning { task: task.clone(), set: item.set.clone(), done: ready(task, work)?, others })
+            let (task, set, done) = (task.clone(), item.set.clone(), ready(task, work)?);
+            Some(Returning { task, set, settles, done, others })
         })
         .collect()
 }
 
-/// One task of the way back, and the slots that stand still around it.
+/// One task of the way back, and the slots of its service.
 #[derive(Debug)]
 pub(super) struct Returning {
     pub(super) task: Slot,
     pub(super) set: SetName,
+    /// Whether it waits until nothing of the newer release runs.
+    pub(super) settles: bool,
     pub(super) done: Key,
     pub(super) others: Vec<(Slot, SetName)>,
 }

@@ -166,10 +166,6 @@ fn fitting_change(
     let container = fit.container;
     match container.state {
         ContainerState::Running => match container.health {
-            // Its data is changed under it: it must read that anew.
-            _ if other_lives && scene.returns(&fit.labels.service) => {
-                (Change::Restart, Some(Cause::Kept { generation: fit.generation() }))
-            }
             Health::Unhealthy if !other_lives => (Change::Restart, Some(Cause::Unhealthy)),
             Health::Unhealthy => {
                 // Perhaps unhealthy only because the other one holds its port.
@@ -215,7 +211,10 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
     // What was done on an earlier way back says nothing: something newer may have served since. So it is with restoring.
     let repeats = matches!(
         spec.role,
-        Role::Task { phase: TaskPhase::Return | TaskPhase::Rehearse | TaskPhase::Restore, .. }
+        Role::Task {
+            phase: TaskPhase::Return | TaskPhase::Settle | TaskPhase::Rehearse | TaskPhase::Restore,
+            ..
+        }
     );
     let evidence =
         seen.iter().find(|s| same(s) && succeeded(s)).copied().filter(|_| new_volume.is_none() && !repeats);

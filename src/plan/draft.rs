@@ -79,11 +79,6 @@ impl Drafts {
         }
     }
 
-    /// Returns what a step waits for, so far.
-    pub(super) fn deps(&self, key: &Key) -> impl Iterator<Item = &Key> {
-        self.0.get(key).into_iter().flat_map(|draft| &draft.deps)
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -41,6 +41,7 @@ pub fn desired(desired: &Desired) -> String {
         // Nothing but the same containers on other ports, and how to get from one to the other.
         spares: _,
         routes: _,
+        swaps: _,
         balancers: _,
         volumes,
         identity: wanted,

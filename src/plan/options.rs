@@ -59,7 +59,11 @@ impl Options {
 
     /// Returns the options of the way back. No migration of the older release may ever meet the newer schema.
     pub fn rollback() -> Self {
-        Self { purpose: Purpose::Rollback, phases: [TaskPhase::Return].into(), ..Self::default() }
+        Self {
+            purpose: Purpose::Rollback,
+            phases: [TaskPhase::Return, TaskPhase::Settle].into(),
+            ..Self::default()
+        }
     }
 
     /// Returns the options of the end of an upgrade.

@@ -137,13 +137,41 @@ impl<'a> Scene<'a> {
         self.holding.as_ref().is_some_and(|held| seen.generation() <= held.generation)
     }
 
-    /// Returns whether the data of a service is changed on the way back, before its older containers start.
+    /// Returns whether a service is on its way back, which it has a say in: then its parts change in the reverse order.
     pub(super) fn returns(&self, service: &ServiceName) -> bool {
-        let of_service = self.desired.containers.values().filter(|spec| spec.service == *service);
         self.back_to().is_some()
-            && of_service
-                .map(|spec| &spec.role)
-                .any(|role| matches!(role, Role::Task { phase: TaskPhase::Return, .. }))
+            && self.has_task(service, |phase| matches!(phase, TaskPhase::Return | TaskPhase::Settle))
+    }
+
+    /// Returns whether data of a service is changed between its last newer container's end and its last older one's start.
+    pub(super) fn settles(&self, service: &ServiceName) -> bool {
+        self.back_to().is_some() && self.has_task(service, |phase| phase == TaskPhase::Settle)
+    }
+
+    fn has_task(&self, service: &ServiceName, which: impl Fn(TaskPhase) -> bool) -> bool {
+        let of_service = self.desired.containers.values().filter(|spec| spec.service == *service);
+        of_service
+            .map(|spec| &spec.role)
+            .any(|role| matches!(role, Role::Task { phase, .. } if which(*phase)))
+    }
+
+    /// Returns the slots that come before this one when its service changes to another release, and after it on the way back.
+    pub(super) fn swapped_after(&self, slot: &Slot) -> BTreeSet<&Slot> {
+        // Tasks are not swapped.
+        let service =
+            self.desired.containers.get(slot).filter(|spec| !spec.is_task()).map(|spec| &spec.service);
+        let own = |other: &&Slot| {
+            let spec = self.desired.containers.get(*other);
+            spec.is_some_and(|spec| Some(&spec.service) == service && !spec.is_task())
+        };
+        let declared = self.desired.swaps.get(slot).into_iter().flatten();
+        let after = self.desired.containers.get(slot).into_iter().flat_map(|spec| &spec.after);
+        declared.chain(after).filter(own).collect()
+    }
+
+    /// Returns whether a slot is the last of its service on the way back: others are swapped after it otherwise.
+    pub(super) fn is_last(&self, slot: &Slot) -> bool {
+        self.desired.containers.keys().any(|other| self.swapped_after(other).contains(slot))
     }
 
     /// Returns the containers of a slot, youngest first.

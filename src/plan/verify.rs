@@ -429,7 +429,13 @@ impl<'a> Check<'a> {
             if matches!(spec.role, Role::Task { phase: TaskPhase::Check | TaskPhase::Backup, .. }) {
                 continue;
             }
-            for after in spec.after.iter().filter(|after| starting.contains(after)) {
+            // There a service's parts change in the reverse order, too.
+            let reversed = |after: &Slot| {
+                let other = self.desired.containers.get(after);
+                self.plan.purpose == Purpose::Rollback
+                    && other.is_some_and(|other| other.service == spec.service && !other.is_task())
+            };
+            for after in spec.after.iter().filter(|after| starting.contains(after) && !reversed(after)) {
                 let ready =
                     waits.get(after).is_some_and(|w| w.iter().any(|wait| self.is_before(*wait, index)));
                 if !ready {

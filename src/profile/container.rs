@@ -84,6 +84,9 @@ pub struct Container {
     /// Containers and tasks (of any service) that must be healthy, or done, before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ContainerName>,
+    /// Containers of this service that change to another release first, since they understand both; on the way back they come last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swap_after: Vec<ContainerName>,
     /// On which hosts of its set it runs.
     #[serde(default = "default_all")]
     pub hosts: Placement,

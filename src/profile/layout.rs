@@ -51,7 +51,8 @@ pub(super) fn on_deploy(phase: TaskPhase) -> bool {
         | TaskPhase::Backup
         | TaskPhase::Rehearse
         | TaskPhase::Restore
-        | TaskPhase::Return => false,
+        | TaskPhase::Return
+        | TaskPhase::Settle => false,
     }
 }
 
@@ -251,7 +252,8 @@ fn after(
             | TaskPhase::Backup
             | TaskPhase::Rehearse
             | TaskPhase::Restore
-            | TaskPhase::Return,
+            | TaskPhase::Return
+            | TaskPhase::Settle,
         ) => {}
     }
     after.retain(|other| units.contains_key(other));

@@ -92,6 +92,7 @@ pub(super) fn resolve_into(
         containers,
         spares,
         routes: shared.routes,
+        swaps: swaps(profile),
         balancers,
         volumes,
         identity,
@@ -99,6 +100,24 @@ pub(super) fn resolve_into(
         init_digest: inputs.init_digest.clone(),
         profile_digest: digest(profile, library),
     })
+}
+
+/// Which slots are swapped after which.
+fn swaps(profile: &Profile) -> BTreeMap<Slot, BTreeSet<Slot>> {
+    let units = &profile.layout.units;
+    let slots = |name: &ContainerName| {
+        let hosts = units.get(name).map(|unit| unit.hosts.as_slice()).unwrap_or_default();
+        hosts.iter().map(|host| Slot { host: host.clone(), container: name.clone() }).collect::<Vec<_>>()
+    };
+    profile
+        .services()
+        .flat_map(|service| &service.containers)
+        .filter(|(_, container)| !container.swap_after.is_empty())
+        .flat_map(|(name, container)| {
+            let first: BTreeSet<Slot> = container.swap_after.iter().flat_map(slots).collect();
+            slots(name).into_iter().map(move |slot| (slot, first.clone()))
+        })
+        .collect()
 }
 
 impl Profile {

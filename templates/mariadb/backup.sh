@@ -1,11 +1,11 @@
 # What is known of restore points: made, tried, taken back. Each is a stream of mariadb-backup in one file, and a line about it.
 #
-#     backup.sh make POINT       copies all databases, consistently, while they are used
-#     backup.sh rehearse POINT   restores it beside the server, starts a server on it, and looks at every table
-#     backup.sh restore POINT    makes it the server's data; the server must not run
+#     backup.sh make POINT RELEASE       copies all databases, which are that release's, consistently, while they are used
+#     backup.sh rehearse POINT RELEASE   restores it beside the server, starts a server on it, and looks at every table
+#     backup.sh restore POINT RELEASE    makes it the server's data; the server must not run
 set -eu -o pipefail
 home=/var/backups/mysql data=/var/lib/mysql/data
-point=$2
+point=$2 release=$3
 file="$home/data/$point"
 about="$home/points/$point.json"
 mkdir -p "$home/data" "$home/points"
@@ -49,7 +49,7 @@ make() {
     sum=$(sha256sum <"$home/data/.new" | cut -d' ' -f1)
     bytes=$(stat -c %s "$home/data/.new")
     cat >"$home/points/.new" <<END
-{"point": "$point", "release": "{{ release }}", "made_at": "$(date -u +%Y-%m-%dT%H:%M:%SZ)", "bytes": $bytes, "encrypted": {{ var.mariadb_backup_encrypted }}, "sha256": "$sum"}
+{"point": "$point", "release": "$release", "made_at": "$(date -u +%Y-%m-%dT%H:%M:%SZ)", "bytes": $bytes, "encrypted": {{ var.mariadb_backup_encrypted }}, "sha256": "$sum"}
 END
     sync "$home/data/.new" "$home/points/.new"
     mv "$home/data/.new" "$file"

@@ -2,7 +2,8 @@
 
     setup.py expand              the schemas of this release, and the mapping of the cells
     setup.py discover HOST...    maps computes that have registered to their cell; fails if one of these is not there
-    setup.py back                lets this release serve again where a newer one has served, all of Nova being stopped
+    setup.py back                lets this release's services start where newer ones are recorded, which may still serve
+    setup.py settle              lets this release read what a newer one has written, which serves no more
 """
 
 import json
@@ -130,7 +131,7 @@ def older(item):
 
 
 def back():
-    # A service refuses to start where a newer one of its kind is recorded, although that is stopped.
+    # A service refuses to start where a newer one is recorded; it is recorded when it starts, and never again.
     version = service_object.SERVICE_VERSION
     lower = sqlalchemy.text("UPDATE services SET version = :version WHERE version > :version AND deleted = 0")
     count = 0
@@ -138,6 +139,10 @@ def back():
         with context.target_cell(context.get_admin_context(), cell) as cell_context:
             with database.get_engine(context=cell_context).begin() as connection:
                 count += connection.execute(lower, {"version": version}).rowcount
+    print(f"services recorded as newer than version {version}: {count}")
+
+
+def settle():
     # What a server was asked for is read again when it is resized or moved.
     changed = 0
     with api_database.get_engine().begin() as connection:
@@ -147,7 +152,7 @@ def back():
                 update = sqlalchemy.text("UPDATE request_specs SET spec = :spec WHERE id = :id")
                 connection.execute(update, {"spec": json.dumps(older(spec)), "id": row.id})
                 changed += 1
-    print(f"services recorded as newer than version {version}: {count}; servers' requests rewritten: {changed}")
+    print(f"servers' requests rewritten: {changed}")
 
 
 phase, hosts = sys.argv[1], " ".join(sys.argv[2:]).split()
@@ -158,6 +163,8 @@ if phase == "expand":
     expand()
 elif phase == "back":
     back()
+elif phase == "settle":
+    settle()
 else:
     discover(hosts)
 # All is committed; taking the interpreter apart would cost most of a second.

@@ -20,7 +20,7 @@ use mastic::report::Silent;
 use mastic::store::redact::Redactor;
 use tokio_util::sync::CancellationToken;
 
-use crate::deployment::{C, SIDE, desired, with_balancer, with_identity};
+use crate::deployment::{C, SIDE, desired, slot, with_balancer, with_identity};
 
 /// What marks data that must survive.
 const PRECIOUS: &str = "rows of customers";
@@ -90,6 +90,8 @@ impl World {
             "keystone-check",
             "keystone-contract",
             "keystone-return",
+            "keystone-settle",
+            "mariadb-backup",
         ];
         for task in tasks {
             engine.behave(task, Behaviour::exits(Duration::ZERO, 0));
@@ -138,8 +140,15 @@ impl World {
             image(C::phase("keystone-contract", TaskTrigger::Image, TaskPhase::Contract))
                 .after(&["keystone-api", "keystone-admin"]),
             image(C::phase("keystone-return", TaskTrigger::Image, TaskPhase::Return)).after(&["mariadb"]),
+            image(C::phase("keystone-settle", TaskTrigger::Image, TaskPhase::Settle)).after(&["mariadb"]),
+            fixed(
+                C::phase("mariadb-backup", TaskTrigger::Image, TaskPhase::Backup)
+                    .set("database")
+                    .after(&["mariadb"]),
+            ),
         ]);
         let mut what = with_balancer(what, "haproxy");
+        what.swaps.insert(slot("keystone-api"), [slot("keystone-admin")].into());
         what.release = release.parse().unwrap();
         with_identity(what, &["keystone-api"], "https://cloud:5000/v3")
     }

@@ -5,7 +5,7 @@ use mastic::model::spec::TaskTrigger;
 use mastic::model::{ContainerState, Desired, Observed, TaskPhase};
 use mastic::plan::{Options, Plan, reconcile, render};
 
-use crate::deployment::{C, Seen, desired, nothing, with_balancer, with_identity};
+use crate::deployment::{C, Seen, desired, nothing, slot, with_balancer, with_identity};
 
 /// Summary and steps as one text.
 fn plan(desired: &Desired, observed: &Observed) -> String {
@@ -289,48 +289,90 @@ fn calls(plan: &Plan) -> String {
 }
 
 #[test]
-fn on_the_way_back_what_waits_for_changed_data_must_stop_together_and_late() {
-    use mastic::plan::Action;
-    // keystone returns too; nova's API needs the database only, its conductor needs keystone.
+fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
+    use mastic::plan::{Action, StepId};
+    // The conductor needs keystone, and the API must change after it; the API itself needs the database only.
     let keystone = |tag: &str| C::service("keystone-api").tag(tag).set("api").after(&["mariadb"]);
-    let api = |tag: &str| C::service("nova-api").tag(tag).set("api").after(&["mariadb"]);
+    let api = |tag: &str| C::service("nova-api").tag(tag).set("api").after(&["mariadb"]).overlapping();
     let conductor =
         |tag: &str| C::service("nova-conductor").tag(tag).set("control").after(&["mariadb", "keystone-api"]);
+    let compute = |tag: &str| C::service("nova-compute").tag(tag).set("compute").after(&["nova-conductor"]);
     let mariadb = C::service("mariadb").set("database");
-    let back =
-        C::phase("nova-return", TaskTrigger::Spec, TaskPhase::Return).set("control").after(&["mariadb"]);
+    let balancer = C::service("haproxy").set("ha").overlapping();
+    let task =
+        |name: &str, phase, tag: &str| C::phase(name, TaskTrigger::Spec, phase).tag(tag).set("control");
     let cloud = |tag: &str| {
-        let back = back.clone().tag(tag);
-        desired([mariadb.clone(), keystone(tag), api(tag), conductor(tag), back])
+        let what = [
+            mariadb.clone(),
+            balancer.clone(),
+            keystone(tag),
+            api(tag),
+            conductor(tag),
+            compute(tag),
+            task("nova-return", TaskPhase::Return, tag).after(&["mariadb"]),
+            task("nova-settle", TaskPhase::Settle, tag).after(&["mariadb"]),
+        ];
+        let mut what = with_balancer(desired(what), "haproxy");
+        what.swaps.insert(slot("nova-api"), [slot("nova-conductor")].into());
+        what
     };
     let (old, new) = (cloud("2025.1"), cloud("2026.1"));
+    let running = |found: Observed, generation| {
+        let parts =
+            [mariadb.clone(), balancer.clone(), keystone("2025.1"), api("2025.1"), conductor("2025.1")];
+        let parts = parts.into_iter().chain([compute("2025.1")]);
+        parts.fold(found, |found, c| found.with(&c, generation, ContainerState::Running))
+    };
+    let found = running(nothing(&new).images_of(&old), 1).registered(&new);
+    let step = |plan: &Plan, name: &str, which: fn(&Action) -> bool| -> StepId {
+        let of =
+            |step: &&mastic::plan::Step| step.slot.as_ref().is_some_and(|s| s.container.as_str() == name);
+        plan.steps.iter().filter(of).find(|step| which(&step.action)).unwrap_or_else(|| panic!("{name}")).id
+    };
+    let (stop, start) = (
+        |action: &Action| matches!(action, Action::StopContainer { .. }),
+        |action: &Action| matches!(action, Action::StartContainer { .. }),
+    );
+    let first = |plan: &Plan, earlier: StepId, later: StepId| before(plan, later).contains(&earlier);
+
+    let up = reconcile(&new, &found, &Options::upgrade());
+    mastic::plan::verify(&up, &new, &found).expect("a sound plan");
+    for later in ["nova-api", "nova-compute"] {
+        assert!(first(&up, step(&up, "nova-conductor", Action::is_wait), step(&up, later, start)), "{later}");
+    }
+
     let mut found = nothing(&new).images_of(&old).with(&mariadb, 1, ContainerState::Running);
-    for of in [keystone, api, conductor] {
+    found = found.with(&balancer, 1, ContainerState::Running);
+    for of in [&keystone as &dyn Fn(&str) -> C, &conductor, &compute] {
         found = found.with(&of("2025.1"), 1, ContainerState::Exited).with(
             &of("2026.1"),
             2,
             ContainerState::Running,
         );
     }
-    let mut found = found.registered(&new);
+    found = found
+        .with(&api("2025.1"), 1, ContainerState::Exited)
+        .with(&api("2026.1").spare(), 2, ContainerState::Running)
+        .registered(&new);
     found.ledger.as_mut().expect("a record").held = Some(mastic::model::Held {
         generation: mastic::model::Generation::new(1).expect("a number"),
         release: "2025.1".parse().expect("a release"),
         since: "2026-01-01T00:00:00Z".to_owned(),
     });
-    let plan = reconcile(&old, &found, &Options::rollback());
-    mastic::plan::verify(&plan, &old, &found).expect("a sound plan");
-    let of = |step: &mastic::plan::Step| {
-        step.slot.as_ref().map(|slot| slot.container.to_string()).unwrap_or_default()
-    };
-    let stop = |name: &str| {
-        let mut stops =
-            plan.steps.iter().filter(|s| of(s) == name && matches!(s.action, Action::StopContainer { .. }));
-        stops.next().expect("it stops").id
-    };
-    let serves =
-        plan.steps.iter().find(|s| of(s) == "keystone-api" && s.action.is_wait()).expect("it is awaited").id;
-    for name in ["nova-api", "nova-conductor"] {
-        assert!(before(&plan, stop(name)).contains(&serves), "{name} stops before keystone is back");
+    let back = reconcile(&old, &found, &Options::rollback());
+    mastic::plan::verify(&back, &old, &found).expect("a sound plan");
+    let returned = step(&back, "nova-return", Action::is_wait);
+    let settled = step(&back, "nova-settle", Action::is_wait);
+    for part in ["nova-api", "nova-compute"] {
+        assert!(first(&back, returned, step(&back, part, start)), "{part}");
+        assert!(
+            first(&back, step(&back, part, Action::is_wait), step(&back, "nova-conductor", stop)),
+            "{part}"
+        );
+        assert!(first(&back, step(&back, part, stop), step(&back, "nova-settle", start)), "{part}");
     }
+    assert!(first(&back, step(&back, "nova-conductor", stop), step(&back, "nova-settle", start)));
+    assert!(first(&back, settled, step(&back, "nova-conductor", start)));
+    // The API's older container serves beside the newer one.
+    assert!(first(&back, step(&back, "nova-api", Action::is_wait), step(&back, "nova-api", stop)));
 }

@@ -183,6 +183,7 @@ pub fn desired(containers: impl IntoIterator<Item = C>) -> Desired {
         containers: containers.into_iter().map(|spec| (spec.slot.clone(), spec)).collect(),
         spares: BTreeMap::new(),
         routes: BTreeMap::new(),
+        swaps: BTreeMap::new(),
         balancers: BTreeMap::new(),
         volumes,
         identity: IdentitySpec::default(),

@@ -1,7 +1,7 @@
 //! `mastic backup`, `restore`: restore points, made, tried and taken back by the tasks of the services that keep data.
 //!
 //! What a point is, the services know (phases `backup`, `rehearse`, `restore` of service.yaml). Here is what they have in common: a
-//! point's name is added to their command, and what there is they write into `points/` of the volume below [`HOME`].
+//! point's name and release are added to their command, and what there is they write into `points/` of the volume below [`HOME`].
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::cli::session::{Loaded, Make, needs_yes};
 use crate::engine::{CreateRequest, Engine, EngineErrorKind, archive};
 use crate::model::labels::{self, LabelRole};
 use crate::model::spec::MountSource;
-use crate::model::{Desired, HostName, Observed, Role, TaskPhase};
+use crate::model::{Desired, HostName, Observed, ReleaseName, Role, TaskPhase};
 use crate::plan::{self, Accept, HazardKind, Options, Purpose};
 use crate::store::inert;
 
@@ -54,11 +54,11 @@ struct Serving {
     desired: Desired,
 }
 
-/// Adds a point's name to the commands of a phase's tasks.
-pub(super) fn name_point(desired: &mut Desired, phase: TaskPhase, point: &str) {
+/// Adds a point's name, and the release whose data it is, to the commands of a phase's tasks.
+pub(super) fn name_point(desired: &mut Desired, phase: TaskPhase, point: &str, release: &ReleaseName) {
     for spec in desired.containers.values_mut() {
         if matches!(spec.role, Role::Task { phase: of, .. } if of == phase) {
-            spec.command.push(point.to_owned());
+            spec.command.extend([point.to_owned(), release.to_string()]);
         }
     }
 }
@@ -288,7 +288,7 @@ impl Asked<'_> {
         point: &str,
     ) -> Result<(Exit, String)> {
         let mut desired = serving.desired.clone();
-        name_point(&mut desired, phase, point);
+        name_point(&mut desired, phase, point, &serving.desired.release);
         // That it cannot be undone was agreed to.
         let accept = Accept::Kinds([HazardKind::Irreversible].into());
         let options = Options { accept, ..Options::tasks(purpose, phase) };

@@ -195,6 +195,7 @@ fn nothing(deployment: &DeploymentName, release: &ReleaseName) -> Desired {
         sets: Vec::new(),
         spares: BTreeMap::new(),
         routes: BTreeMap::new(),
+        swaps: BTreeMap::new(),
         balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
         volumes: BTreeSet::new(),

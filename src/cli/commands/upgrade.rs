@@ -43,15 +43,16 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         options.phases.remove(&TaskPhase::Backup);
     }
     // By what is left: an upgrade that is taken up again has its point already, of before its first change.
-    let left = observed.ledger.as_ref().map_or(0, |ledger| {
-        ledger.held.as_ref().map_or(observed.last_generation, |held| held.generation.get())
+    let left = observed.ledger.as_ref().map(|ledger| match &ledger.held {
+        Some(held) => (format!("generation-{}", held.generation), held.release.clone()),
+        None => (format!("generation-{}", observed.last_generation), ledger.release.clone()),
     });
     let asked = Asked {
         consent: &args.consent,
         message: args.message.as_deref(),
         to: &to,
         probe: !args.no_probe,
-        point: Some(format!("generation-{left}")),
+        point: left,
     };
     let exit = match asked.carry_out(context, &loaded, observed, options).await {
         // Only what has failed is taken back, and not what somebody did not agree to or has interrupted.
@@ -135,8 +136,8 @@ struct Asked<'a> {
     /// The release that the profile says afterwards.
     to: &'a ReleaseName,
     probe: bool,
-    /// What the restore point is called, where one is made.
-    point: Option<String>,
+    /// What the restore point is called, where one is made, and whose data it is.
+    point: Option<(String, ReleaseName)>,
 }
 
 impl Asked<'_> {
@@ -150,8 +151,8 @@ impl Asked<'_> {
         let engines = context.engines(&loaded.profile).await?;
         context.same_secrets(loaded, &observed)?;
         let mut desired = context.desired(loaded, &engines, Make::Keep).await?;
-        if let Some(point) = &self.point {
-            backup::name_point(&mut desired, TaskPhase::Backup, point);
+        if let Some((point, release)) = &self.point {
+            backup::name_point(&mut desired, TaskPhase::Backup, point, release);
         }
         let message = self.message.unwrap_or_default().to_owned();
         let change = Change { loaded, engines: &engines, consent: self.consent, message, probe: self.probe };

@@ -214,6 +214,21 @@ fn references(services: &BTreeMap<ServiceName, Loaded>, complete: bool, library:
                 }
             }
         }
+        for (name, container) in &service.containers {
+            let others = container.swap_after.iter().enumerate();
+            for (index, other) in others.filter(|(_, other)| !service.containers.contains_key(*other)) {
+                let path = ["containers", name.as_str(), "swap_after", &index.to_string()];
+                let own = service.containers.keys().map(crate::model::name::ContainerName::as_str);
+                out.push(
+                    doc.wrong_value(
+                        "unknown-container",
+                        &path,
+                        format!("this service has no container `{other}`"),
+                    )
+                    .near(nearest(other.as_str(), own), || None),
+                );
+            }
+        }
         let used = service.containers.iter().map(|(n, c)| (["containers", n.as_str(), "image"], &c.image));
         let used = used.chain(
             service

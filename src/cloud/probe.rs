@@ -16,6 +16,8 @@ use crate::model::Availability;
 
 /// Ten requests a second of each API.
 const PERIOD: Duration = Duration::from_millis(100);
+/// One a second of what needs a process for each.
+const COSTLY_PERIOD: Duration = Duration::from_secs(1);
 /// Longer than any API takes; whoever is slower has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -38,17 +40,18 @@ struct Seen {
 }
 
 impl Probe {
-    /// Begins to ask these URLs, by the names of their APIs; `ca` is the authority to trust.
-    pub fn begin(urls: &BTreeMap<String, String>, ca: Option<&Path>) -> CloudResult<Self> {
+    /// Begins to ask these URLs, by the names of their APIs, the costly ones seldom; `ca` is the authority to trust.
+    pub fn begin(urls: &BTreeMap<String, (String, bool)>, ca: Option<&Path>) -> CloudResult<Self> {
         let kept = client(ca, reqwest::redirect::Policy::none(), PATIENCE, true)?;
         let new = client(ca, reqwest::redirect::Policy::none(), PATIENCE, false)?;
         let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
         let mut tasks = Vec::new();
-        for (name, url) in urls {
+        for (name, (url, costly)) in urls {
+            let period = if *costly { COSTLY_PERIOD } else { PERIOD };
             let (kept, new, seen) = (kept.clone(), new.clone(), seen.clone());
             let (name, url) = (name.clone(), url.clone());
             tasks.push(tokio::spawn(async move {
-                let mut ticks = tokio::time::interval(PERIOD);
+                let mut ticks = tokio::time::interval(period);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 for turn in 0_u64.. {
                     ticks.tick().await;

@@ -498,8 +498,19 @@ impl<'s, 'a> Builder<'s, 'a> {
                     continue;
                 }
                 let acts = &[Act::Stop, Act::Start];
+                // Where no balancer parts the two, a first question may reach the one that is ending (an agent waited its minute).
+                let desired = self.scene.desired;
+                let shares = work.get(after).filter(|other| {
+                    other.overlaps
+                        && !desired.routes.contains_key(after)
+                        && !desired.balancers.contains_key(after)
+                });
+                let ends =
+                    shares.map(|other| self.slot_keys(&other.set, after, &[Act::Stop])).unwrap_or_default();
                 for key in self.slot_keys(&item.set, slot, acts) {
-                    self.drafts.depend(&key, ready.clone());
+                    for earlier in ends.iter().chain([&ready]) {
+                        self.drafts.depend(&key, earlier.clone());
+                    }
                 }
             }
         }

@@ -562,8 +562,16 @@ impl<'a> Check<'a> {
                         || there.labels.get(labels::VOLUME).is_some_and(|short| names.contains(short))
                 }
                 (Purpose::Destroy { .. } | Purpose::Stop | Purpose::Start, _) => false,
-                (Purpose::Deploy | Purpose::Upgrade | Purpose::Rollback | Purpose::Commit, _)
-                | (Purpose::Backup | Purpose::Rehearse | Purpose::Restore, _) => false,
+                (
+                    Purpose::Deploy
+                    | Purpose::Upgrade
+                    | Purpose::Rollback
+                    | Purpose::Commit
+                    | Purpose::Backup
+                    | Purpose::Rehearse
+                    | Purpose::Restore,
+                    _,
+                ) => false,
             };
             if !named {
                 self.violation(Some(step), "data", format!("volume {volume} goes and nobody named it"));

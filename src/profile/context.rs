@@ -336,6 +336,7 @@ fn front(profile: &Profile, loaded: &Loaded, proxy: &Proxy) -> (Json, Front) {
         "port": port,
         "listeners": listeners,
         "backend_tls": http && profile.document.backend.tls,
+        "costly": proxy.costly,
         "servers": servers,
     });
     (entry, front)

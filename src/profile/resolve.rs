@@ -305,14 +305,15 @@ impl Profile {
         Some(Shared::new(self).fronts.get(proxy)?.public.clone())
     }
 
-    /// Returns what a client can ask each API without a login, by the names of the proxy entries.
-    pub fn probes(&self) -> BTreeMap<String, String> {
+    /// Returns what a client can ask each API without a login, by the names of the proxy entries, and whether it is costly to ask.
+    pub fn probes(&self) -> BTreeMap<String, (String, bool)> {
         let fronts = Shared::new(self).fronts;
         let entries = self.services().flat_map(|service| &service.proxy);
         let http = entries.filter(|entry| entry.mode == ProxyMode::Http);
         http.filter_map(|entry| {
             let front = fronts.get(&entry.name)?;
-            Some((entry.name.clone(), format!("{}{}", front.public, entry.check.as_ref()?)))
+            let url = format!("{}{}", front.public, entry.check.as_ref()?);
+            Some((entry.name.clone(), (url, entry.costly)))
         })
         .collect()
     }

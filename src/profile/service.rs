@@ -205,6 +205,10 @@ pub struct Proxy {
     /// For `http`: path asked by the proxy's health check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<String>,
+    /// Whether each connection costs it a process: then it is asked for its health, and while changes go on for its availability, once
+    /// in seconds instead of many times a second.
+    #[serde(default)]
+    pub costly: bool,
     /// Whether clients from outside may use it.
     #[serde(default)]
     pub public: bool,

@@ -34,7 +34,8 @@ const ROOM: &str = "/points";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Point {
     /// What it is called.
-    point: String,
+    #[serde(rename = "point")]
+    name: String,
     /// The release that served.
     release: String,
     /// When, RFC 3339.
@@ -127,7 +128,7 @@ async fn points(serving: &Serving) -> Result<Vec<Point>> {
         let tree = archive::unpack(&packed)?;
         found.extend(tree.values().filter_map(|entry| serde_json::from_slice(entry.bytes()?).ok()));
     }
-    found.sort_by(|a, b| (&a.made_at, &a.point).cmp(&(&b.made_at, &b.point)));
+    found.sort_by(|a, b| (&a.made_at, &a.name).cmp(&(&b.made_at, &b.name)));
     Ok(found)
 }
 
@@ -145,7 +146,7 @@ fn good_name(point: &str) -> Result<()> {
 }
 
 fn missing(point: &str, there: &[Point]) -> anyhow::Error {
-    let names: Vec<&str> = there.iter().map(|p| p.point.as_str()).collect();
+    let names: Vec<&str> = there.iter().map(|p| p.name.as_str()).collect();
     let help = if names.is_empty() {
         "there is none: `mastic backup` makes one".to_owned()
     } else {
@@ -166,14 +167,14 @@ pub async fn backup(context: &Context, args: &BackupArgs) -> Result<Exit> {
     }
     let (purpose, phase, point) = if args.verify {
         let point = match &args.point {
-            Some(point) => there.iter().find(|p| p.point == *point).ok_or_else(|| missing(point, &there))?,
+            Some(point) => there.iter().find(|p| p.name == *point).ok_or_else(|| missing(point, &there))?,
             None => there.last().ok_or_else(|| missing("newest", &there))?,
         };
-        (Purpose::Rehearse, TaskPhase::Rehearse, point.point.clone())
+        (Purpose::Rehearse, TaskPhase::Rehearse, point.name.clone())
     } else {
         let by_time = || Timestamp::now().strftime("%Y-%m-%d.%H%M%S").to_string();
         let point = args.point.clone().unwrap_or_else(by_time);
-        if there.iter().any(|p| p.point == point) {
+        if there.iter().any(|p| p.name == point) {
             return Err(CliError::new(format!("there is a restore point `{point}` already")).into());
         }
         (Purpose::Backup, TaskPhase::Backup, point)
@@ -187,7 +188,7 @@ pub async fn backup(context: &Context, args: &BackupArgs) -> Result<Exit> {
     } else if args.verify {
         context.printer.say(&format!("{point} can be restored"));
     } else {
-        let made = points(&serving).await?.into_iter().find(|p| p.point == point);
+        let made = points(&serving).await?.into_iter().find(|p| p.name == point);
         let made = made.with_context(|| format!("{point} was made, but is not there"))?;
         context.printer.say(&format!(
             "{point}: {}{}; `mastic backup --verify {point}` tries it, `mastic restore {point}` returns to it",
@@ -206,7 +207,7 @@ fn list(context: &Context, there: &[Point]) -> Result<Exit> {
     let mut rows = vec![["POINT", "MADE", "RELEASE", "SIZE", "ENCRYPTED"].map(str::to_owned).to_vec()];
     for point in there {
         rows.push(vec![
-            point.point.clone(),
+            point.name.clone(),
             point.made_at.clone(),
             point.release.clone(),
             bytes(point.bytes),
@@ -222,12 +223,12 @@ pub async fn restore(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     good_name(&args.point)?;
     let serving = serving(context).await?;
     let there = points(&serving).await?;
-    let point = there.iter().find(|p| p.point == args.point).ok_or_else(|| missing(&args.point, &there))?;
+    let point = there.iter().find(|p| p.name == args.point).ok_or_else(|| missing(&args.point, &there))?;
     let serves = serving.desired.release.as_str();
     if point.release != serves {
         return Err(CliError::new(format!(
             "{} is of release {}, and {serves} serves: it would not understand that data",
-            point.point, point.release
+            point.name, point.release
         ))
         .help("`mastic rollback` first, where an upgrade is open")
         .into());
@@ -241,7 +242,7 @@ pub async fn restore(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     }
     let question = format!(
         "Everything stops, and all databases become those of {} ({}). What was written since is lost. Restore now?",
-        point.point, point.made_at
+        point.name, point.made_at
     );
     if !args.consent.yes && !context.printer.ask(&question) {
         return Err(needs_yes("not agreed to; nothing was touched").help("--yes --accept data-loss").into());
@@ -249,7 +250,7 @@ pub async fn restore(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     let asked =
         Asked { consent: Consent { yes: true, accept: Vec::new() }, message: args.message.as_deref() };
     asked.everything(context, &serving, &Purpose::Stop).await?;
-    let restored = asked.tasks(context, &serving, Purpose::Restore, TaskPhase::Restore, &point.point).await;
+    let restored = asked.tasks(context, &serving, Purpose::Restore, TaskPhase::Restore, &point.name).await;
     // Also where it failed: the data is what it was then, and nobody is served by a cloud that stands still.
     let started = asked.everything(context, &serving, &Purpose::Start).await;
     let (exit, document) = restored?;
@@ -257,7 +258,7 @@ pub async fn restore(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     if context.global.json {
         context.printer.data(&document);
     }
-    context.printer.say(&format!("all databases are those of {} again", point.point));
+    context.printer.say(&format!("all databases are those of {} again", point.name));
     Ok(exit)
 }
 

@@ -9,3 +9,4 @@ mod journal;
 mod lock;
 mod ports;
 pub mod support;
+mod upgrade;

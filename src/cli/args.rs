@@ -137,6 +137,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List the generations of this deployment
     History,
+    /// What differs between two generations: images, specs by field, config by line
+    Diff(DiffArgs),
     /// Draw a run as one HTML page: a bar a step, what each waited for, what made it as long as it was
     Timeline(TimelineArgs),
     /// Draw sets and services, or containers and tasks, with what starts after what
@@ -323,6 +325,15 @@ pub struct UpgradeArgs {
     /// Why, for the history
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,
+}
+
+/// `diff`
+#[derive(Clone, Debug, Args)]
+pub struct DiffArgs {
+    /// The earlier one; see `mastic history`
+    pub from: u64,
+    /// The later one; without it, the youngest
+    pub to: Option<u64>,
 }
 
 /// `backup`

@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use commands::{
-    backup, certificates, change, check, exec, generate, graph, history, image, images, logs, look,
+    backup, certificates, change, check, diff, exec, generate, graph, history, image, images, logs, look,
     prechecks, secrets, status, timeline, up, upgrade, verify,
 };
 use context::Context;
@@ -82,6 +82,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Restore(args) => backup::restore(context, args).await,
         Command::Status(args) => status::run(context, args).await,
         Command::History => history::run(context).await,
+        Command::Diff(args) => diff::run(context, args).await,
         Command::Timeline(args) => timeline::run(context, args),
         Command::Graph(args) => graph::run(context, args),
         Command::Logs(args) => logs::run(context, args).await,

@@ -84,6 +84,11 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
     cloud.mastic(&["check"]).ok();
     cloud.mastic(&["plan"]).ok().says("Nothing to do");
     api.make_project("during");
+    // The older containers are there, with their config.
+    let lines = cloud.mastic(&["diff", "1", "2", "--json"]).ok();
+    let secrets = cloud.secrets();
+    assert!(secrets.values().all(|secret| !lines.stdout.contains(secret)), "a secret is in the diff");
+    lines.says("mastic/keystone:2026.1");
 
     let back = cloud.mastic(&["rollback", "--yes", "--json"]).ok();
     assert_available(&back.json(), "rollback");

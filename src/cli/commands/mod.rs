@@ -5,6 +5,7 @@ pub mod carry_out;
 pub mod certificates;
 pub mod change;
 pub mod check;
+pub mod diff;
 pub mod exec;
 pub mod generate;
 pub mod graph;

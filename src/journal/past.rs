@@ -1,0 +1,28 @@
+//! What a deployment consisted of at an earlier generation, by the records. Pure.
+
+use std::collections::BTreeMap;
+
+use super::record::{GenerationRecord, RecordOutcome, SlotRecord};
+use crate::model::Generation;
+
+/// Returns what was in each slot (`host/container`) once a generation was done; `None` when there is no record of it.
+///
+/// A record tells of the slots that its run had to do with, the kept ones too: a run for one set says nothing of the others. What was
+/// taken back changed nothing.
+pub fn slots_at(records: &[GenerationRecord], generation: Generation) -> Option<BTreeMap<&str, &SlotRecord>> {
+    records.iter().find(|record| record.generation == generation)?;
+    let mut slots = BTreeMap::new();
+    for record in records.iter().filter(|record| record.generation <= generation) {
+        if record.outcome == RecordOutcome::Undone && record.generation != generation {
+            continue;
+        }
+        for (slot, there) in &record.slots {
+            if there.change == "remove" {
+                slots.remove(slot.as_str());
+            } else {
+                slots.insert(slot.as_str(), there);
+            }
+        }
+    }
+    Some(slots)
+}

@@ -434,6 +434,12 @@ impl Walk<'_, '_> {
             held: plan.holding.clone(),
             availability: BTreeMap::new(),
             slots,
+            removed: plan
+                .slots
+                .iter()
+                .filter(|slot| slot.change == Change::Remove)
+                .map(|slot| slot.slot.to_string())
+                .collect(),
         })
     }
 

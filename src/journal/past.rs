@@ -16,12 +16,9 @@ pub fn slots_at(records: &[GenerationRecord], generation: Generation) -> Option<
         if record.outcome == RecordOutcome::Undone && record.generation != generation {
             continue;
         }
-        for (slot, there) in &record.slots {
-            if there.change == "remove" {
-                slots.remove(slot.as_str());
-            } else {
-                slots.insert(slot.as_str(), there);
-            }
+        slots.extend(record.slots.iter().map(|(slot, there)| (slot.as_str(), there)));
+        for slot in &record.removed {
+            slots.remove(slot.as_str());
         }
     }
     Some(slots)

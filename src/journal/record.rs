@@ -1,6 +1,6 @@
 //! The record of a generation: what a deployment consisted of, kept on its hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,9 @@ pub struct GenerationRecord {
     pub availability: BTreeMap<String, Availability>,
     /// Slots by `host/container`, kept ones too.
     pub slots: BTreeMap<String, SlotRecord>,
+    /// Slots that went with it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub removed: BTreeSet<String>,
 }
 
 impl GenerationRecord {

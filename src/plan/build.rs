@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cause::Cause;
 use super::decide::Decision;
-use super::document::{Change, Fallback, Purpose, SlotPlan};
+use super::document::{Change, Fallback, SlotPlan};
 use super::draft::{Act, Class, Draft, Drafts, Key};
 use super::scene::{Scene, Seen};
 use super::step::{Action, ExitRule, Mark, Step, Target, Undo};
@@ -93,9 +93,9 @@ pub(super) fn touched_volumes(steps: &[Step]) -> BTreeSet<(&HostName, &str)> {
 /// Collects the steps of one plan.
 #[derive(Debug)]
 pub(super) struct Builder<'s, 'a> {
-    scene: &'s Scene<'a>,
+    pub(super) scene: &'s Scene<'a>,
     generation: Generation,
-    drafts: Drafts,
+    pub(super) drafts: Drafts,
     balancers: Vec<Balancer>,
 }
 
@@ -119,7 +119,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         self.drafts.is_empty()
     }
 
-    fn key(&self, class: Class, set: &SetName, slot: &Slot, act: Act, name: &str) -> Key {
+    pub(super) fn key(&self, class: Class, set: &SetName, slot: &Slot, act: Act, name: &str) -> Key {
         Key { class, rank: self.scene.rank(set), slot: Some(slot.clone()), act, name: name.to_owned() }
     }
 
@@ -128,14 +128,14 @@ impl<'s, 'a> Builder<'s, 'a> {
     }
 
     /// Returns the name of the container that serves in the end.
-    fn successor_name(&self, slot: &Slot, decision: &Decision<'_>) -> String {
+    pub(super) fn successor_name(&self, slot: &Slot, decision: &Decision<'_>) -> String {
         decision
             .successor
             .map_or_else(|| engine_name(self.scene, slot, self.generation), |s| s.container.name.clone())
     }
 
     /// The step after which a slot can be relied upon; it exists only when the slot changes.
-    fn ready_key(&self, work: &BTreeMap<Slot, Work<'_>>, slot: &Slot) -> Option<Key> {
+    pub(super) fn ready_key(&self, work: &BTreeMap<Slot, Work<'_>>, slot: &Slot) -> Option<Key> {
         let item = work.get(slot).filter(|item| item.spec.is_some())?;
         let name = self.successor_name(slot, &item.decision);
         Some(self.key(Class::Work, &item.set, slot, Act::Ready, &name))
@@ -200,73 +200,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         }
     }
 
-    /// In a commit, what was kept goes only once all that only it needed is gone well: until then the upgrade is open.
-    fn last_of_all(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
-        if self.scene.options.purpose != Purpose::Commit {
-            return;
-        }
-        let runs = work.iter().filter(|(_, item)| item.decision.change == Change::Run);
-        let done: Vec<Key> = runs.filter_map(|(slot, _)| self.ready_key(work, slot)).collect();
-        let going: Vec<Key> = self.drafts.keys().filter(|key| key.class == Class::Retire).cloned().collect();
-        for key in &going {
-            for ready in &done {
-                self.drafts.depend(key, ready.clone());
-            }
-        }
-    }
-
-    /// A service changes to another release part by part: first what understands both, on the way back that last.
-    fn swap_order(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
-        let swapped =
-            |slot: &Slot| work.get(slot).filter(|item| !item.decision.stop.is_empty() && item.spec.is_some());
-        for (slot, item) in work {
-            if swapped(slot).is_none() {
-                continue;
-            }
-            let first: Vec<Slot> = self.scene.swapped_after(slot).into_iter().cloned().collect();
-            for other in first {
-                let Some(other_item) = swapped(&other) else { continue };
-                let (early, late) = if self.scene.returns(&item.service) {
-                    ((slot, item), (&other, other_item))
-                } else {
-                    ((&other, other_item), (slot, item))
-                };
-                let mut before = self.slot_keys(&early.1.set, early.0, &[Act::Stop]);
-                before.extend(self.ready_key(work, early.0));
-                for key in self.slot_keys(&late.1.set, late.0, &[Act::Stop, Act::Start]) {
-                    for earlier in &before {
-                        self.drafts.depend(&key, earlier.clone());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Where an older release must find its data changed: before it starts, and, what the newer one writes until its end, between
-    /// that and the start of the last that is older.
-    fn ways_back(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
-        for way in cutover::ways_back(work, |slot: &Slot, work| self.ready_key(work, slot)) {
-            let begin = self.slot_keys(&way.set, &way.task, &[Act::Start]);
-            let any_last = way.others.iter().any(|(slot, _)| self.scene.is_last(slot));
-            for (slot, set) in &way.others {
-                if way.settles {
-                    for stop in self.slot_keys(set, slot, &[Act::Stop]) {
-                        for key in &begin {
-                            self.drafts.depend(key, stop.clone());
-                        }
-                    }
-                }
-                if way.settles && any_last && !self.scene.is_last(slot) {
-                    continue;
-                }
-                for start in self.slot_keys(set, slot, &[Act::Start]) {
-                    self.drafts.depend(&start, way.done.clone());
-                }
-            }
-        }
-    }
-
-    fn slot_keys(&self, set: &SetName, slot: &Slot, acts: &[Act]) -> Vec<Key> {
+    pub(super) fn slot_keys(&self, set: &SetName, slot: &Slot, acts: &[Act]) -> Vec<Key> {
         let keys = self.drafts.of_slot(Class::Work, self.scene.rank(set), slot);
         keys.filter(|key| acts.contains(&key.act)).cloned().collect()
     }
@@ -476,80 +410,6 @@ impl<'s, 'a> Builder<'s, 'a> {
             let action =
                 Action::AwaitExit { container, deadline: task_deadline(seen), accept: ExitRule::Any };
             self.step(key, slot, &item.set, action, Cause::NotDesired, Undo::Nothing, []);
-        }
-    }
-
-    /// A container starts, and its predecessor stops, only after what it needs serves.
-    fn launch_order(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
-        for (slot, item) in work {
-            let Some((spec, _)) = &item.spec else { continue };
-            // Whether a release can take over is asked of what is there now, before any of it changes.
-            // And the copy that it could return to is one of that, too.
-            if matches!(spec.role, Role::Task { phase: TaskPhase::Check | TaskPhase::Backup, .. }) {
-                continue;
-            }
-            for after in &spec.after {
-                let Some(ready) = self.ready_key(work, after) else { continue };
-                // See `swap_order`.
-                let own = work
-                    .get(after)
-                    .is_some_and(|other| other.service == item.service && !other.decision.stop.is_empty());
-                if own && !spec.is_task() && self.scene.returns(&item.service) {
-                    continue;
-                }
-                let acts = &[Act::Stop, Act::Start];
-                // Where no balancer parts the two, a first question may reach the one that is ending (an agent waited its minute).
-                let desired = self.scene.desired;
-                let shares = work.get(after).filter(|other| {
-                    other.overlaps
-                        && !desired.routes.contains_key(after)
-                        && !desired.balancers.contains_key(after)
-                });
-                let ends =
-                    shares.map(|other| self.slot_keys(&other.set, after, &[Act::Stop])).unwrap_or_default();
-                for key in self.slot_keys(&item.set, slot, acts) {
-                    for earlier in ends.iter().chain([&ready]) {
-                        self.drafts.depend(&key, earlier.clone());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Removed slots: stopped before a slot that is new on the same host starts, since that may want the same port;
-    /// where nothing is new, only after everything else serves.
-    fn removals(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
-        let all_ready: Vec<Key> = work.keys().filter_map(|slot| self.ready_key(work, slot)).collect();
-        for (slot, item) in work.iter().filter(|(_, item)| item.spec.is_none()) {
-            let stops = self.slot_keys(&item.set, slot, &[Act::Stop]);
-            let newcomers: Vec<(&Slot, &Work<'_>)> = work
-                .iter()
-                .filter(|(other, w)| other.host == slot.host && w.decision.change == Change::Create)
-                .collect();
-            for stop in &stops {
-                for (other, newcomer) in &newcomers {
-                    let name = self.successor_name(other, &newcomer.decision);
-                    let upload = self.key(Class::Stage, &newcomer.set, other, Act::Upload, &name);
-                    let start = self.key(Class::Work, &newcomer.set, other, Act::Start, &name);
-                    self.drafts.depend(stop, upload);
-                    self.drafts.depend(&start, stop.clone());
-                }
-                if newcomers.is_empty() {
-                    for ready in &all_ready {
-                        self.drafts.depend(stop, ready.clone());
-                    }
-                }
-            }
-            let retire = item
-                .decision
-                .retire
-                .iter()
-                .map(|seen| self.key(Class::Retire, &item.set, slot, Act::Remove, &seen.container.name));
-            for retire in retire.collect::<Vec<_>>() {
-                for key in self.slot_keys(&item.set, slot, &[Act::Stop, Act::Await]) {
-                    self.drafts.depend(&retire, key);
-                }
-            }
         }
     }
 

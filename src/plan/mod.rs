@@ -16,6 +16,7 @@ pub mod fingerprint;
 pub mod hazard;
 pub mod identity;
 pub mod options;
+mod order;
 mod purpose;
 mod reconcile;
 pub mod render;

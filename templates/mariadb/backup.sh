@@ -67,11 +67,10 @@ serve() {
     mariadbd --defaults-file=/etc/mysql/my.cnf --datadir="$1" --socket="$socket" --pid-file=/tmp/beside.pid --skip-networking \
         --innodb-buffer-pool-size=64M >/tmp/server 2>&1 &
     server=$!
-    for _ in $(seq 1200); do
-        if ask -e "SELECT 1" >/dev/null 2>&1; then return; fi
-        kill -0 "$server" 2>/dev/null || break
-        sleep 0.05
-    done
+    # Whichever is first: it greets, or it ends.
+    /mastic-init check --wait 60 "mysql:unix:$socket" >/dev/null 2>&1 &
+    check=$!
+    wait -n "$server" "$check" && kill -0 "$server" 2>/dev/null && return
     tail -n 12 /tmp/server >&2
     echo "no server starts on $point" >&2
     exit 1

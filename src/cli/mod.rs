@@ -4,6 +4,7 @@ pub mod args;
 pub mod commands;
 pub mod context;
 pub mod exit;
+pub mod interrupt;
 pub mod printer;
 pub mod reference;
 pub mod session;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::commands::change::{Change, blocked, client_files};
 use crate::cli::commands::prechecks;
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::interrupt::Interruptible;
 use crate::cli::printer::table;
 use crate::cli::session::{Loaded, needs_yes};
 use crate::cloud::Probe;
@@ -60,7 +60,13 @@ pub async fn carry_out(
     // Before the lock is taken: whoever interrupts us from here on must not leave it behind.
     let cancel = CancellationToken::new();
     let over = CancellationToken::new();
-    interruptible(context, &cancel, &over);
+    Interruptible {
+        cancel: cancel.clone(),
+        over: over.clone(),
+        first: "interrupted: finishing what is in flight, undoing what is not proven; again to leave it as it is",
+        second: "left as it is; run the command again to finish or undo it",
+    }
+    .listen(context.printer);
     let lock = take_lock(context, change, &plan.deployment).await?;
     let outcome = locked(context, change, plan, desired, &observed, planner, &cancel).await;
     let released = lock.release().await;
@@ -281,36 +287,6 @@ fn agree(context: &Context, change: &Change<'_>, plan: Plan) -> Result<Plan> {
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// The first Ctrl-C (or TERM) lets steps in flight end and begins no more; the second ends the program, and so does the
-/// first once the change is over.
-fn interruptible(context: &Context, cancel: &CancellationToken, over: &CancellationToken) {
-    let (cancel, over, printer) = (cancel.clone(), over.clone(), context.printer);
-    tokio::spawn(async move {
-        // One stream each from here on: a signal that comes while another is dealt with is not lost.
-        let listen = tokio::signal::unix::signal;
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (listen(SignalKind::interrupt()), listen(SignalKind::terminate()))
-        else {
-            return;
-        };
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if over.is_cancelled() {
-                std::process::exit(i32::from(Exit::Interrupted.code()));
-            }
-            if cancel.is_cancelled() {
-                printer.error("left as it is; run the command again to finish or undo it");
-                std::process::exit(i32::from(Exit::Interrupted.code()));
-            }
-            printer.error("interrupted: finishing what is in flight, undoing what is not proven; again to leave it as it is");
-            cancel.cancel();
-        }
-    });
 }
 
 async fn run(

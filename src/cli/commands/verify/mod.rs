@@ -14,6 +14,7 @@ use crate::cli::args::{BuildArgs, VerifyArgs};
 use crate::cli::commands::image;
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::interrupt::Interruptible;
 use crate::cli::printer::table;
 use crate::cli::session::{Loaded, Make};
 use crate::engine::{CreateRequest, Engine, archive};
@@ -234,24 +235,11 @@ async fn taken_out(engine: &Arc<dyn Engine>, id: &crate::model::ContainerId) -> 
 
 /// The first Ctrl-C (or TERM) ends the steps and cleans up; the second leaves everything to the next run.
 fn interruptible(context: &Context, cancel: &CancellationToken) -> tokio::task::JoinHandle<()> {
-    let (cancel, printer) = (cancel.clone(), context.printer);
-    tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        else {
-            return;
-        };
-        for round in 0.. {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            if round == 0 {
-                printer.error("interrupted: deleting what was made; again to leave it to the next verify");
-                cancel.cancel();
-            } else {
-                printer.error("left as it is; the next verify deletes it");
-                std::process::exit(i32::from(Exit::Interrupted.code()));
-            }
-        }
-    })
+    let interruptible = Interruptible {
+        cancel: cancel.clone(),
+        over: CancellationToken::new(),
+        first: "interrupted: deleting what was made; again to leave it to the next verify",
+        second: "left as it is; the next verify deletes it",
+    };
+    interruptible.listen(context.printer)
 }

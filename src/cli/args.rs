@@ -121,14 +121,17 @@ pub enum Command {
     Deploy(DeployArgs),
     /// Take the running cloud to another release, set by set, and keep the old one until `commit`
     #[command(
-        after_help = "What served before is kept, stopped, with its config: `mastic rollback` starts it again without restoring any data, until `mastic commit`."
+        visible_alias = "resume",
+        after_help = "What served before is kept, stopped, with its config: `mastic rollback` starts it again without restoring any data, until `mastic commit`.\n\
+            Without `--to`, an open upgrade goes on (`mastic resume`). With the cloud's own release it takes changes of the profile (config, tags of images) as an upgrade does: what served is kept."
     )]
     Upgrade(UpgradeArgs),
     /// Return to the release that an open upgrade keeps
+    #[command(visible_alias = "abort")]
     Rollback(RollbackArgs),
     /// Finish an open upgrade: what only the older release needed goes
     #[command(after_help = "After it the older release cannot come back without restoring its data.")]
-    Commit(RollbackArgs),
+    Commit(CommitArgs),
     /// Make a restore point: a copy of all databases, while they are used
     Backup(BackupArgs),
     /// Make a restore point the data: everything stops, what was written since is lost
@@ -307,9 +310,15 @@ pub struct UpgradeArgs {
     /// Do not ask every API ten times a second meanwhile
     #[arg(long)]
     pub no_probe: bool,
-    /// The release to go to; without it, the profile's
+    /// The release to go to; without it, that of an open upgrade, or the profile's. With `--service`: a tag of its images, too
     #[arg(long, value_name = "SERIES", conflicts_with = "release")]
     pub to: Option<String>,
+    /// Which part of the cloud, with what cannot be parted from it
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Go no further than this set, in the order in which sets are launched
+    #[arg(long, value_name = "SET", conflicts_with_all = ["sets", "services"])]
+    pub pause_after: Option<String>,
     /// Do not build; use the images that are there
     #[arg(long)]
     pub no_build: bool,
@@ -365,12 +374,29 @@ pub struct RestoreArgs {
     pub message: Option<String>,
 }
 
-/// `rollback`, `commit`
+/// `commit`
+#[derive(Clone, Debug, Args)]
+pub struct CommitArgs {
+    /// Do not ask every API ten times a second meanwhile
+    #[arg(long)]
+    pub no_probe: bool,
+    /// What is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// `rollback`
 #[derive(Clone, Debug, Args)]
 pub struct RollbackArgs {
     /// Do not ask every API ten times a second meanwhile
     #[arg(long)]
     pub no_probe: bool,
+    /// Which part of the cloud, with what cannot be parted from it
+    #[command(flatten)]
+    pub selection: Selection,
     /// What is agreed to.
     #[command(flatten)]
     pub consent: Consent,

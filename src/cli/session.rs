@@ -11,11 +11,11 @@ use super::context::{self, Context, Engines};
 use super::exit::{CliError, Exit};
 use crate::engine::Engine;
 use crate::model::{
-    Desired, ImageName, Observed, ObservedContainer, PinnedImage, ReleaseName, Secret, SecretKind, SecretName,
+    Desired, ImageName, Observed, ObservedContainer, PinnedImage, Secret, SecretKind, SecretName,
 };
 use crate::observe;
 use crate::plan::{self, Options, Plan, Selection};
-use crate::profile::{self, Library, Profile};
+use crate::profile::{self, Edits, Library, Profile};
 use crate::store::{certificates, files, library, redact::Redactor, secrets, tls};
 
 /// A profile that passed every check, and where its things lie.
@@ -49,16 +49,18 @@ pub enum Make {
 impl Context {
     /// Loads the profile with everything it refers to; all mistakes at once.
     pub fn load(&self) -> Result<Loaded> {
-        self.load_as(self.global.release.as_deref())
+        self.load_with(&Edits { release: self.global.release.clone(), ..Edits::default() })
     }
 
     /// The same, of another release than the profile says.
-    pub fn load_as(&self, release: Option<&str>) -> Result<Loaded> {
+    pub fn load_as(&self, release: &str) -> Result<Loaded> {
+        self.load_with(&Edits::release(release))
+    }
+
+    /// The same, with what a command says otherwise.
+    pub fn load_with(&self, edits: &Edits) -> Result<Loaded> {
         let (name, text, beside) = self.profile_text()?;
-        let text = match release {
-            Some(release) => profile::with_release(&text, release),
-            None => text,
-        };
+        let text = edits.apply(&text).ok_or_else(|| by_hand(&name, edits))?;
         let sources = profile::sources(&text);
         let folders: Vec<PathBuf> = sources
             .library
@@ -82,10 +84,10 @@ impl Context {
         Ok(Loaded { profile, library, state })
     }
 
-    /// Writes a release into the profile, where that is a file and says another one. Returns whether it did.
-    pub fn keep_release(&self, release: &ReleaseName) -> Result<bool> {
+    /// Writes into the profile what a command said otherwise, where that is a file. Returns whether it did.
+    pub fn keep(&self, edits: &Edits) -> Result<bool> {
         let (name, text, _) = self.profile_text()?;
-        let changed = profile::with_release(&text, release.as_str());
+        let changed = edits.apply(&text).ok_or_else(|| by_hand(&name, edits))?;
         if changed == text || !Path::new(&name).is_file() {
             return Ok(false);
         }
@@ -364,6 +366,14 @@ impl Context {
             services: args.services.iter().map(|s| one_of("service", s, &services)).collect::<Result<_>>()?,
         })
     }
+}
+
+/// Says what a person must write into a profile whose shape is not changed by a program.
+fn by_hand(name: &str, edits: &Edits) -> CliError {
+    let pins: Vec<String> =
+        edits.pins.iter().map(|(image, reference)| format!("    {image}: {reference}")).collect();
+    CliError::new(format!("{name}: `images` has its keys in braces, where a pin is for you to write"))
+        .help(format!("images:\n  pins:\n{}\nthen the same command without `--to`", pins.join("\n")))
 }
 
 /// Finds a name among those that there are.

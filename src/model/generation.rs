@@ -47,6 +47,12 @@ pub struct Held {
     pub release: ReleaseName,
     /// Since when, RFC 3339.
     pub since: String,
+    /// The release that the upgrade leads to; none in records of before this was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ReleaseName>,
+    /// Whether only a part of the cloud is of that release: the upgrade goes on or is taken back, and is not committed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// "Container X on host Y": at most one container is active in it.

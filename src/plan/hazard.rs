@@ -119,6 +119,13 @@ pub enum Blocker {
         /// What it leads to.
         serves: ReleaseName,
     },
+    /// An upgrade has reached a part of the cloud only, and is to be committed.
+    NotReached {
+        /// What it keeps.
+        held: ReleaseName,
+        /// What it leads to.
+        to: Option<ReleaseName>,
+    },
     /// Containers wait for each other.
     Cycle {
         /// The slots on the cycle.
@@ -142,6 +149,13 @@ impl fmt::Display for Blocker {
                 write!(
                     f,
                     "the upgrade from {held} to {serves} is open: `mastic commit` or `mastic rollback` first"
+                )
+            }
+            Self::NotReached { held, to } => {
+                let to = to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+                write!(
+                    f,
+                    "the upgrade from {held}{to} has reached a part of the cloud only: `mastic resume` or `mastic abort` first"
                 )
             }
             Self::Cycle { slots } => {

@@ -17,6 +17,7 @@ pub mod hazard;
 pub mod identity;
 pub mod options;
 mod order;
+mod part;
 mod purpose;
 mod reconcile;
 pub mod render;

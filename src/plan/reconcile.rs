@@ -12,10 +12,11 @@ use super::document::{Change, PLAN_VERSION, Plan, Purpose};
 use super::fingerprint;
 use super::hazard::{Blocker, Hazard, HazardKind};
 use super::options::Options;
+use super::part;
 use super::scene::Scene;
 use crate::model::spec::Side;
 use crate::model::{
-    ContainerState, Desired, Generation, Health, HostName, Observed, Role, ServiceName, SetName, Slot,
+    ContainerState, Desired, Generation, Health, Held, HostName, Observed, Role, ServiceName, SetName, Slot,
 };
 
 /// Decides what to do to make `observed` what is `desired`.
@@ -24,7 +25,7 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
     let mut work: BTreeMap<Slot, Work<'_>> = BTreeMap::new();
     for (slot, spec) in &desired.containers {
         if !scene.takes(slot) {
-            if options.selection.has(&spec.set, &spec.service)
+            if scene.selects(spec)
                 && let Some(decision) = decide::left_behind(&scene, spec)
             {
                 let (set, service) = (spec.set.clone(), spec.service.clone());
@@ -64,7 +65,8 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
     if furnishing_due(&scene) {
         builder.furnishing();
     }
-    let ends = options.purpose == Purpose::Commit && scene.holding.is_some();
+    let held = part::held_afterwards(&scene);
+    let ends = scene.holding.is_some() && ends_or_completes(&scene, held.as_ref());
     if builder.is_empty() && (scene.interrupted || ends) {
         // Nothing is left to do, but the history still says that a run is going on, or that an upgrade is open.
         builder.history_alone();
@@ -95,7 +97,7 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         registered: observed.ledger.as_ref().and_then(|ledger| ledger.identity.clone()),
         furnished: observed.ledger.as_ref().and_then(|ledger| ledger.cloud.clone()),
         holding: scene.holding.clone(),
-        held: scene.held.clone(),
+        held,
         observed: observed_digest,
         hosts: observed.hosts.keys().cloned().collect(),
         hazards: hazards(&scene, &work).into_iter().collect(),
@@ -103,6 +105,24 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         steps,
         accepted: options.accept.clone(),
         blockers: blockers.into_iter().collect(),
+    }
+}
+
+/// Returns whether the history must say something of an open upgrade, even where nothing else is left to do: that it has ended,
+/// or has reached the last of the cloud. One that changes neither release nor anything else does not begin.
+fn ends_or_completes(scene: &Scene<'_>, held: Option<&Held>) -> bool {
+    let Some(ledger) = scene.observed.ledger.as_ref() else { return false };
+    match scene.options.purpose {
+        Purpose::Commit => true,
+        Purpose::Upgrade if ledger.held.is_none() => ledger.release != scene.desired.release,
+        Purpose::Upgrade | Purpose::Rollback => ledger.held.as_ref() != held,
+        Purpose::Deploy
+        | Purpose::Backup
+        | Purpose::Rehearse
+        | Purpose::Restore
+        | Purpose::Stop
+        | Purpose::Start
+        | Purpose::Destroy { .. } => false,
     }
 }
 
@@ -193,20 +213,20 @@ fn blockers(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Bloc
 
 /// What is asked for at the wrong time.
 fn not_now(scene: &Scene<'_>) -> Option<Blocker> {
-    let ledger = scene.observed.ledger.as_ref();
+    let open = scene.observed.ledger.as_ref().and_then(|ledger| Some((ledger.held.as_ref()?, ledger)));
     match scene.options.purpose {
-        Purpose::Upgrade => match (&scene.holding, ledger) {
-            (Some(held), Some(ledger))
-                // A rollback that did not come to its end says the older release, and may be turned round.
-                if ledger.held.is_some()
-                    && ledger.release != scene.desired.release
-                    && ledger.release != held.release =>
-            {
-                Some(Blocker::StillHeld { held: held.release.clone(), serves: ledger.release.clone() })
-            }
-            (Some(_), _) => None,
-            (None, _) => Some(Blocker::NothingDeployed),
-        },
+        Purpose::Upgrade if scene.holding.is_none() => Some(Blocker::NothingDeployed),
+        Purpose::Upgrade => {
+            let (held, ledger) = open?;
+            // A rollback that did not come to its end says the older release, and may be turned round.
+            let turned = (ledger.release != held.release).then_some(&ledger.release);
+            let to = held.to.as_ref().or(turned)?;
+            let still = Blocker::StillHeld { held: held.release.clone(), serves: to.clone() };
+            (*to != scene.desired.release).then_some(still)
+        }
+        Purpose::Commit if let Some((held, _)) = open.filter(|(held, _)| held.partial) => {
+            Some(Blocker::NotReached { held: held.release.clone(), to: held.to.clone() })
+        }
         Purpose::Rollback | Purpose::Commit if scene.holding.is_none() => Some(Blocker::NothingHeld),
         Purpose::Rollback
         | Purpose::Commit

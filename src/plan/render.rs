@@ -43,6 +43,12 @@ pub fn text(plan: &Plan) -> String {
                 " = {} (generation {} and before) is kept until `mastic commit` or `mastic rollback`",
                 held.release, held.generation
             );
+            if held.partial {
+                let _ = writeln!(
+                    out,
+                    " = only a part of the cloud changes: `mastic resume` goes on with the rest, `mastic abort` takes it back"
+                );
+            }
         }
         (Some(held), None) => {
             let _ = writeln!(out, " - what was kept of {} is kept no longer", held.release);

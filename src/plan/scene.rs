@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Purpose;
 use super::options::Options;
+use super::part;
 use crate::model::labels::LabelRole;
 use crate::model::spec::MountSource;
 use crate::model::{
     ContainerSpec, ContainerState, Desired, Generation, Held, HostName, Labels, Observed, ObservedContainer,
-    Role, ServiceName, SetName, Slot, TaskPhase, VolumeName,
+    ReleaseName, Role, ServiceName, SetName, Slot, TaskPhase, VolumeName,
 };
 
 /// One container of a slot.
@@ -58,6 +59,8 @@ pub(super) struct Scene<'a> {
     /// Engine names of volumes by host.
     volumes: BTreeMap<&'a HostName, BTreeSet<&'a str>>,
     ranks: BTreeMap<&'a SetName, usize>,
+    /// See [`part::of`].
+    part: Option<BTreeSet<&'a Slot>>,
     /// Whether the youngest generation's run did not come to its end.
     pub interrupted: bool,
     /// What is kept while this plan is carried out.
@@ -70,7 +73,7 @@ pub(super) struct Scene<'a> {
 fn now_held(observed: &Observed) -> Option<Held> {
     let release = observed.ledger.as_ref()?.release.clone();
     let generation = Generation::new(observed.last_generation)?;
-    Some(Held { generation, release, since: observed.taken_at.clone() })
+    Some(Held { generation, release, since: observed.taken_at.clone(), to: None, partial: true })
 }
 
 impl<'a> Scene<'a> {
@@ -104,12 +107,20 @@ impl<'a> Scene<'a> {
         let ranks = desired.sets.iter().enumerate().map(|(rank, set)| (set, rank)).collect();
         let interrupted = observed.ledger.as_ref().is_some_and(|ledger| !ledger.finished);
         let before = observed.ledger.as_ref().and_then(|ledger| ledger.held.clone());
+        let part = part::of(desired, options);
+        // Until its end, a change between releases has reached a part only.
+        let under_way = |held: Held, to: Option<ReleaseName>| Held { partial: true, to, ..held };
         let (holding, held) = match options.purpose {
             Purpose::Upgrade => {
                 let held = before.or_else(|| now_held(observed));
+                let held = held.map(|held| under_way(held, Some(desired.release.clone())));
                 (held.clone(), held)
             }
-            Purpose::Rollback | Purpose::Commit => (before, None),
+            Purpose::Rollback => {
+                let held = before.map(|held| under_way(held.clone(), held.to));
+                (held.clone(), held.filter(|_| part.is_some()))
+            }
+            Purpose::Commit => (before, None),
             Purpose::Deploy
             | Purpose::Backup
             | Purpose::Rehearse
@@ -118,7 +129,7 @@ impl<'a> Scene<'a> {
             | Purpose::Start
             | Purpose::Destroy { .. } => (before.clone(), before),
         };
-        Self { desired, observed, options, slots, volumes, ranks, interrupted, holding, held }
+        Self { desired, observed, options, slots, volumes, ranks, part, interrupted, holding, held }
     }
 
     /// Returns the generation to go back to, where that is asked for.
@@ -218,10 +229,18 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
+    /// Returns whether a slot is in the chosen part of the cloud.
+    pub(super) fn selects(&self, spec: &ContainerSpec) -> bool {
+        match &self.part {
+            Some(part) => part.contains(&spec.slot),
+            None => self.options.selection.has(&spec.set, &spec.service),
+        }
+    }
+
     /// Returns whether a slot belongs to this plan: selected, and no task of another phase.
     pub(super) fn takes(&self, slot: &Slot) -> bool {
         self.desired.containers.get(slot).is_some_and(|spec| {
-            let selected = |spec: &ContainerSpec| self.options.selection.has(&spec.set, &spec.service);
+            let selected = |spec: &ContainerSpec| self.selects(spec);
             // A look at config goes with the containers whose config it is, in whatever set they are.
             let looks = matches!(spec.role, Role::Task { phase: TaskPhase::Validate, .. });
             let of_these = |other: &ContainerSpec| {

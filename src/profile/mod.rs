@@ -14,6 +14,7 @@ pub mod container;
 mod context;
 pub mod diagnostic;
 pub mod document;
+mod edit;
 pub mod explain;
 mod files;
 pub mod ini;
@@ -23,7 +24,6 @@ pub mod library;
 mod load;
 mod overrides;
 pub mod reference;
-mod release;
 mod resolve;
 pub mod schema;
 pub mod service;
@@ -50,7 +50,7 @@ pub use document::ProfileDocument;
 pub use init::init_profile;
 pub use library::{Library, LibraryFile};
 pub use load::{Sources, check_library, load, sources};
-pub use release::with_release;
+pub use edit::Edits;
 pub use resolve::resolve;
 pub use service::Service;
 pub use trace::Place;
@@ -210,6 +210,18 @@ impl Profile {
         let registry = images.registry.as_ref().map(|registry| format!("{registry}/")).unwrap_or_default();
         let tag = images.tag.as_deref().unwrap_or(self.document.release.as_str());
         format!("{registry}{}/{image}:{tag}", images.namespace)
+    }
+
+    /// Returns the images of some services with the references that they would have with another tag, pinned or not.
+    pub fn retagged(&self, services: &BTreeSet<ServiceName>, tag: &str) -> BTreeMap<ImageName, String> {
+        let images = &self.document.images;
+        let registry = images.registry.as_ref().map(|registry| format!("{registry}/")).unwrap_or_default();
+        let units = self.layout.units.values().filter(|unit| services.contains(&unit.service));
+        units
+            .map(|unit| {
+                (unit.image.clone(), format!("{registry}{}/{}:{tag}", images.namespace, unit.image))
+            })
+            .collect()
     }
 
     /// Returns the sets in the order in which they are launched, with what is in them.

@@ -4,6 +4,7 @@ use mastic::engine::EngineErrorKind;
 use mastic::engine::sim::{Behaviour, Fault};
 use mastic::execute::{Outcome, SetOutcome};
 use mastic::model::Desired;
+use mastic::plan::{Options, Selection};
 
 use crate::world::{Counting, Ended, Goal, World};
 
@@ -240,6 +241,51 @@ async fn an_upgrade_killed_anywhere_must_be_taken_back_as_well() {
                 other => panic!("{when}: {other:?}"),
             }
             world.holds(&old, &new, &when).await;
+        }
+    }
+}
+
+/// The part of a cloud that an upgrade is begun with.
+fn first_part() -> Options {
+    let selection =
+        Selection { services: ["keystone".parse().unwrap()].into(), ..Selection::default() };
+    Options { selection, ..Options::default() }
+}
+
+#[tokio::test]
+async fn a_part_of_an_upgrade_killed_anywhere_must_go_on_or_be_taken_back() {
+    let (world, goal, _, _) = stage(Kind::Upgrade, Counting::Changes).await;
+    world.go_with(&goal, &first_part()).await;
+    let total = calls(&world, Counting::Changes);
+    assert!(total > 5, "{total} calls");
+    for number in 1..=total {
+        for (fault, resume) in KILLS.into_iter().flat_map(|fault| [(fault, true), (fault, false)]) {
+            let (world, goal, old, new) = stage(Kind::Upgrade, Counting::Changes).await;
+            let old = old.unwrap();
+            world.faults.at(number, fault);
+            let first = world.go_with(&goal, &first_part()).await;
+            let when = format!("a part upgraded until call {number}, {fault:?}: {first:?}");
+            world.faults.clear();
+            world.faults.revive();
+            let ended = |ended: Ended| match ended {
+                Ended::Ran(report) => assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures),
+                Ended::Empty => {}
+                other => panic!("{when}: {other:?}"),
+            };
+            // The same part, whole, is still a part; only all of it is held without a rest.
+            ended(world.go_with(&goal, &first_part()).await);
+            let open = world.observe(&new).await.unwrap().ledger.and_then(|ledger| ledger.held);
+            assert!(open.as_ref().is_some_and(|held| held.partial), "{when}: {open:?}");
+            if resume {
+                ended(world.go(&goal).await);
+                world.holds(&old, &new, &when).await;
+                let open = world.observe(&new).await.unwrap().ledger.and_then(|ledger| ledger.held);
+                assert!(open.as_ref().is_some_and(|held| !held.partial), "{when}: {open:?}");
+            } else {
+                ended(world.go(&Goal::Rollback(Box::new(old.clone()))).await);
+                world.exactly(&old, &when).await;
+            }
+            assert!(world.data_is_there(), "{when}");
         }
     }
 }

@@ -171,7 +171,8 @@ impl World {
                     Goal::Rollback(_) => Options::rollback(),
                     _ => Options::commit(),
                 };
-                (reconcile(what, found, &Options { accept: Accept::Everything, ..chosen }), what)
+                let selection = options.selection.clone();
+                (reconcile(what, found, &Options { accept: Accept::Everything, selection, ..chosen }), what)
             }
             Goal::Destroy(what) => (destroy(found, what.release.clone(), &Volumes::Keep, &options), what),
         };

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use mastic::model::spec::TaskTrigger;
 use mastic::model::{ContainerState, Desired, Observed, TaskPhase};
-use mastic::plan::{Options, Plan, reconcile, render};
+use mastic::plan::{Blocker, Change, Options, Plan, Selection, reconcile, render};
 
 use crate::deployment::{C, Seen, desired, nothing, slot, with_balancer, with_identity};
 
@@ -358,6 +358,8 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
         generation: mastic::model::Generation::new(1).expect("a number"),
         release: "2025.1".parse().expect("a release"),
         since: "2026-01-01T00:00:00Z".to_owned(),
+        to: Some("2026.1".parse().expect("a release")),
+        partial: false,
     });
     let back = reconcile(&old, &found, &Options::rollback());
     mastic::plan::verify(&back, &old, &found).expect("a sound plan");
@@ -375,4 +377,44 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
     assert!(first(&back, settled, step(&back, "nova-conductor", start)));
     // The API's older container serves beside the newer one.
     assert!(first(&back, step(&back, "nova-api", Action::is_wait), step(&back, "nova-api", stop)));
+
+    // A part is what was chosen with what cannot be parted from it: the API changes after the conductor, in another set.
+    let part = |of: &str| Selection { sets: [of.parse().expect("a name")].into(), ..Selection::default() };
+    let changes = |plan: &Plan| -> Vec<String> {
+        let changed = plan.slots.iter().filter(|slot| slot.change != Change::Keep);
+        changed.map(|slot| slot.slot.container.to_string()).collect()
+    };
+    let before = running(nothing(&new).images_of(&old), 1).registered(&new);
+    let up = reconcile(&new, &before, &Options { selection: part("api"), ..Options::upgrade() });
+    mastic::plan::verify(&up, &new, &before).expect("a sound plan");
+    assert_eq!(changes(&up), ["keystone-api", "nova-api", "nova-conductor"]);
+    assert!(up.held.as_ref().is_some_and(|held| held.partial), "{:?}", up.held);
+    let up = reconcile(&new, &before, &Options { selection: part("database"), ..Options::upgrade() });
+    assert!(up.is_empty() && up.held.as_ref().is_some_and(|held| held.partial), "{:?}", up.held);
+    let all = ["api", "control", "compute"].into_iter().map(|set| set.parse().expect("a name")).collect();
+    let selection = Selection { sets: all, ..Selection::default() };
+    let up = reconcile(&new, &before, &Options { selection, ..Options::upgrade() });
+    assert!(up.held.as_ref().is_some_and(|held| !held.partial), "all of it was chosen: {:?}", up.held);
+
+    // Back, a service whose data is settled goes as a whole; another one stays.
+    let back = reconcile(&old, &found, &Options { selection: part("compute"), ..Options::rollback() });
+    mastic::plan::verify(&back, &old, &found).expect("a sound plan");
+    let back_changes = changes(&back);
+    assert!(back_changes.contains(&"nova-settle".to_owned()), "{back_changes:?}");
+    assert!(!back_changes.contains(&"keystone-api".to_owned()), "{back_changes:?}");
+    for of_nova in ["nova-api", "nova-conductor", "nova-compute"] {
+        assert!(back_changes.contains(&of_nova.to_owned()), "{back_changes:?}");
+    }
+    assert!(back.held.as_ref().is_some_and(|held| held.partial), "{:?}", back.held);
+    let back = reconcile(&old, &found, &Options::rollback());
+    assert_eq!(back.held, None);
+
+    // A part is neither committed nor changed to a third release.
+    found.ledger.as_mut().expect("a record").held.as_mut().expect("an upgrade").partial = true;
+    let blocked = |desired: &Desired, options: Options| reconcile(desired, &found, &options).blockers;
+    assert!(matches!(blocked(&new, Options::commit())[..], [Blocker::NotReached { .. }]));
+    let mut third = new.clone();
+    third.release = "2026.2".parse().expect("a release");
+    assert!(matches!(blocked(&third, Options::upgrade())[..], [Blocker::StillHeld { .. }]));
+    assert_eq!(blocked(&new, Options::upgrade()), []);
 }

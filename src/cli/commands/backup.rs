@@ -71,7 +71,7 @@ async fn serving(context: &Context) -> Result<Serving> {
     let Some(ledger) = &observed.ledger else {
         return Err(CliError::new("nothing is deployed").help("`mastic deploy`").into());
     };
-    let loaded = context.load_as(Some(ledger.release.as_str()))?;
+    let loaded = context.load_as(ledger.release.as_str())?;
     context.same_secrets(&loaded, &observed)?;
     let desired = context.desired(&loaded, &engines, Make::Keep).await?;
     if volumes(&desired, &engines).is_empty() {

@@ -130,9 +130,19 @@ pub async fn deploy_with(
 fn same_release(loaded: &Loaded, observed: &Observed) -> Result<()> {
     let wanted = &loaded.profile.document.release;
     let there = observed.hosts.values().any(|host| host.containers.iter().any(|c| c.slot_labels.is_some()));
-    let Some(ledger) = observed.ledger.as_ref().filter(|ledger| there && ledger.release != *wanted) else {
+    let Some(ledger) = observed.ledger.as_ref().filter(|_| there) else { return Ok(()) };
+    if let Some(held) = ledger.held.as_ref().filter(|held| held.partial) {
+        let to = held.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+        return Err(CliError::new(format!(
+            "an upgrade from {}{to} is open, and has reached a part of the cloud only",
+            held.release
+        ))
+        .help("`mastic resume` goes on with it, `mastic abort` takes it back")
+        .into());
+    }
+    if ledger.release == *wanted {
         return Ok(());
-    };
+    }
     let mut error =
         CliError::new(format!("the cloud is of release {}, and the profile says {wanted}", ledger.release));
     error = match &ledger.held {

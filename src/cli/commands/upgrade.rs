@@ -2,43 +2,42 @@
 
 use anyhow::Result;
 
-use crate::cli::args::{BuildArgs, Consent, RollbackArgs, UpgradeArgs};
+use crate::cli::args::{BuildArgs, CommitArgs, Consent, RollbackArgs, Selection, UpgradeArgs};
 use crate::cli::commands::carry_out::carry_out;
 use crate::cli::commands::change::{Change, accept};
 use crate::cli::commands::{backup, image};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit, describe};
-use crate::cli::session::Make;
+use crate::cli::session::{Loaded, Make};
 use crate::model::{Held, Observed, ReleaseName, TaskPhase};
-use crate::plan::Options;
+use crate::plan::{self, Options};
+use crate::profile::Edits;
 
 /// `mastic upgrade`
 pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
-    let wanted = args.to.as_deref().or(context.global.release.as_deref());
-    let loaded = context.load_as(wanted)?;
+    let profile = context.load()?;
+    let engines = context.engines(&profile.profile).await?;
+    let observed = context.observe(&profile, &engines).await?;
+    let edits = wanted(context, args, &profile, &observed)?;
+    let loaded = context.load_with(&edits)?;
     let to = loaded.profile.document.release.clone();
-    let engines = context.engines(&loaded.profile).await?;
-    let observed = context.observe(&loaded, &engines).await?;
-    if let Some(ledger) = &observed.ledger {
-        if ledger.held.is_none() && ledger.release == to {
-            return Err(CliError::new(format!("the cloud is of release {to} already"))
-                .help("`mastic upgrade --to RELEASE`; `mastic deploy` for other changes of the profile")
-                .into());
-        }
-        if ledger.held.is_none() && to.as_str() < ledger.release.as_str() {
-            return Err(CliError::new(format!(
-                "the cloud is of release {}, and {to} is older: no OpenStack service can take its database back",
-                ledger.release
-            ))
-            .help("`mastic rollback` returns from an upgrade that is not committed")
-            .into());
-        }
+    if let Some(ledger) = &observed.ledger
+        && ledger.held.is_none()
+        && to.as_str() < ledger.release.as_str()
+    {
+        return Err(CliError::new(format!(
+            "the cloud is of release {}, and {to} is older: no OpenStack service can take its database back",
+            ledger.release
+        ))
+        .help("`mastic rollback` returns from an upgrade that is not committed")
+        .into());
     }
+    let selection = part(context, args, &loaded, &observed)?;
     if !args.no_build {
         let all = BuildArgs { only: Vec::new(), plan: false, no_cache: false, all: false, push: false };
         image::build_images(context, &loaded, &all).await?;
     }
-    let mut options = Options { accept: accept(&args.consent)?, ..Options::upgrade() };
+    let mut options = Options { accept: accept(&args.consent)?, selection, ..Options::upgrade() };
     if args.no_backup {
         options.phases.remove(&TaskPhase::Backup);
     }
@@ -50,11 +49,11 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     let asked = Asked {
         consent: &args.consent,
         message: args.message.as_deref(),
-        to: &to,
         probe: !args.no_probe,
         point: left,
+        edits,
     };
-    let exit = match asked.carry_out(context, &loaded, observed, options).await {
+    let (exit, held) = match asked.carry_out(context, &loaded, observed, options).await {
         // Only what has failed is taken back, and not what somebody did not agree to or has interrupted.
         Err(error)
             if args.all_or_nothing
@@ -63,8 +62,12 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         {
             context.printer.error(&describe(&error).1);
             context.printer.say("all or nothing: rolling back");
-            let consent = Consent { yes: true, accept: Vec::new() };
-            let back = RollbackArgs { no_probe: args.no_probe, consent, message: args.message.clone() };
+            let back = RollbackArgs {
+                no_probe: args.no_probe,
+                selection: Selection::default(),
+                consent: Consent { yes: true, accept: Vec::new() },
+                message: args.message.clone(),
+            };
             Box::pin(rollback(context, &back)).await?;
             return Err(CliError::new(format!("the upgrade to {to} failed, and all of it was taken back"))
                 .exit(Exit::Undone)
@@ -72,44 +75,108 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         }
         other => other?,
     };
-    context.printer.say(&format!(
-        "{to} serves; what served before is kept: `mastic rollback` returns to it, `mastic commit` lets it go"
-    ));
+    match held {
+        None => {}
+        Some(held) if held.partial => context.printer.say(&format!(
+            "a part of the cloud is of {to}: `mastic resume` goes on with the rest, `mastic abort` takes it back"
+        )),
+        Some(_) => context.printer.say(&format!(
+            "{to} serves; what served before is kept: `mastic rollback` returns to it, `mastic commit` lets it go"
+        )),
+    }
     Ok(exit)
+}
+
+/// What an upgrade is asked to change of what the profile says.
+fn wanted(context: &Context, args: &UpgradeArgs, profile: &Loaded, observed: &Observed) -> Result<Edits> {
+    let release = context.global.release.clone();
+    if let Some(to) = &args.to {
+        if is_series(to) {
+            return Ok(Edits::release(to));
+        }
+        if args.selection.services.is_empty() {
+            return Err(CliError::new(format!("`{to}` is not a release"))
+                .help("a tag of images is of single services: `mastic upgrade --service SERVICE --to TAG`")
+                .exit(Exit::Usage)
+                .into());
+        }
+        let services = context.selection(&args.selection, profile, observed)?.services;
+        return Ok(Edits { release, pins: profile.profile.retagged(&services, to) });
+    }
+    let open = observed.ledger.as_ref().and_then(|ledger| ledger.held.as_ref());
+    let open = open.and_then(|held| held.to.as_ref().filter(|_| held.partial)).map(ToString::to_string);
+    Ok(Edits { release: release.or(open), ..Edits::default() })
+}
+
+/// Whether a text has the shape of a series: `2026.1`.
+fn is_series(text: &str) -> bool {
+    let (year, number) = text.split_once('.').unwrap_or_default();
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    year.len() == 4 && digits(year) && number.len() == 1 && digits(number)
+}
+
+/// Which part of the cloud is meant.
+fn part(
+    context: &Context,
+    args: &UpgradeArgs,
+    loaded: &Loaded,
+    observed: &Observed,
+) -> Result<plan::Selection> {
+    let Some(last) = &args.pause_after else { return context.selection(&args.selection, loaded, observed) };
+    let chosen = Selection { sets: vec![last.clone()], services: Vec::new() };
+    let last = context.selection(&chosen, loaded, observed)?.sets;
+    let sets = loaded.profile.sets();
+    let count = sets.iter().position(|set| last.contains(set)).map_or(sets.len(), |at| at + 1);
+    Ok(plan::Selection { sets: sets.iter().take(count).cloned().collect(), ..plan::Selection::default() })
 }
 
 /// `mastic rollback`
 pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
     let (held, observed, loaded) = open_upgrade(context, |held, _| held.release.clone()).await?;
-    let options = Options { accept: accept(&args.consent)?, ..Options::rollback() };
+    let selection = context.selection(&args.selection, &loaded, &observed)?;
+    let same = held.to.as_ref() == Some(&held.release);
+    let options = Options { accept: accept(&args.consent)?, selection, ..Options::rollback() };
     let asked = Asked {
         consent: &args.consent,
         message: args.message.as_deref(),
-        to: &held.release,
         probe: !args.no_probe,
         point: None,
+        edits: Edits::release(held.release.as_str()),
     };
-    let exit = asked.carry_out(context, &loaded, observed, options).await?;
+    let (exit, left) = asked.carry_out(context, &loaded, observed, options).await?;
+    if left.is_some() {
+        context.printer.say(&format!(
+            "a part of the cloud is of {} again: `mastic abort` takes the rest back, `mastic resume` turns round",
+            held.release
+        ));
+        return Ok(exit);
+    }
     context
         .printer
         .say(&format!("{} serves again, as it was at generation {}", held.release, held.generation));
+    if same {
+        context
+            .printer
+            .say("the profile still asks for what was taken back: undo the change there (`mastic plan`)");
+    }
     Ok(exit)
 }
 
 /// `mastic commit`
-pub async fn commit(context: &Context, args: &RollbackArgs) -> Result<Exit> {
+pub async fn commit(context: &Context, args: &CommitArgs) -> Result<Exit> {
     let (held, observed, loaded) = open_upgrade(context, |_, serves| serves.clone()).await?;
     let to = loaded.profile.document.release.clone();
     let options = Options { accept: accept(&args.consent)?, ..Options::commit() };
     let asked = Asked {
         consent: &args.consent,
         message: args.message.as_deref(),
-        to: &to,
         probe: !args.no_probe,
         point: None,
+        edits: Edits::release(to.as_str()),
     };
-    let exit = asked.carry_out(context, &loaded, observed, options).await?;
-    context.printer.say(&format!("{to} is all that there is; {} is gone", held.release));
+    let (exit, _) = asked.carry_out(context, &loaded, observed, options).await?;
+    let gone = if to == held.release { format!("what was kept of {to}") } else { held.release.to_string() };
+    context.printer.say(&format!("{to} is all that there is; {gone} is gone"));
     Ok(exit)
 }
 
@@ -117,7 +184,7 @@ pub async fn commit(context: &Context, args: &RollbackArgs) -> Result<Exit> {
 async fn open_upgrade(
     context: &Context,
     which: impl FnOnce(&Held, &ReleaseName) -> ReleaseName,
-) -> Result<(Held, Observed, crate::cli::session::Loaded)> {
+) -> Result<(Held, Observed, Loaded)> {
     let loaded = context.load()?;
     let engines = context.engines(&loaded.profile).await?;
     let observed = context.observe(&loaded, &engines).await?;
@@ -125,7 +192,7 @@ async fn open_upgrade(
         observed.ledger.as_ref().and_then(|ledger| Some((ledger.held.clone()?, ledger.release.clone())));
     let (held, serves) = open
         .ok_or_else(|| CliError::new("no upgrade is open: nothing older is kept").help("`mastic history`"))?;
-    let loaded = context.load_as(Some(which(&held, &serves).as_str()))?;
+    let loaded = context.load_as(which(&held, &serves).as_str())?;
     Ok((held, observed, loaded))
 }
 
@@ -133,21 +200,22 @@ async fn open_upgrade(
 struct Asked<'a> {
     consent: &'a Consent,
     message: Option<&'a str>,
-    /// The release that the profile says afterwards.
-    to: &'a ReleaseName,
     probe: bool,
     /// What the restore point is called, where one is made, and whose data it is.
     point: Option<(String, ReleaseName)>,
+    /// What the profile says afterwards.
+    edits: Edits,
 }
 
 impl Asked<'_> {
+    /// Returns what is kept afterwards, too.
     async fn carry_out(
         &self,
         context: &Context,
-        loaded: &crate::cli::session::Loaded,
+        loaded: &Loaded,
         observed: Observed,
         options: Options,
-    ) -> Result<Exit> {
+    ) -> Result<(Exit, Option<Held>)> {
         let engines = context.engines(&loaded.profile).await?;
         context.same_secrets(loaded, &observed)?;
         let mut desired = context.desired(loaded, &engines, Make::Keep).await?;
@@ -158,12 +226,31 @@ impl Asked<'_> {
         let change = Change { loaded, engines: &engines, consent: self.consent, message, probe: self.probe };
         let planner = |observed: &Observed| context.plan(&desired, observed, &options);
         let (exit, document) = carry_out(context, &change, &desired, observed, &planner).await?;
-        if exit == Exit::Done && context.keep_release(self.to)? {
-            context.printer.say(&format!("the profile says release {} from now on", self.to));
+        let held = context.observe(loaded, &engines).await?.ledger.and_then(|ledger| ledger.held);
+        // A part of the cloud is not what a profile speaks of.
+        let whole = held.as_ref().is_none_or(|held| !held.partial);
+        if exit == Exit::Done && whole && context.keep(&self.edits)? {
+            let pins = self.edits.pins.iter().map(|(image, reference)| format!("{image} {reference}"));
+            let release = self.edits.release.iter().map(|release| format!("release {release}"));
+            let all: Vec<String> = release.chain(pins).collect();
+            context.printer.say(&format!("the profile says {} from now on", all.join(", ")));
         }
         if context.global.json {
             context.printer.data(&document);
         }
-        Ok(exit)
+        Ok((exit, held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_series;
+
+    #[test]
+    fn a_series_must_be_told_from_a_tag() {
+        assert!(is_series("2026.1"));
+        for tag in ["2026.1-p1", "2026", "2026.", "v2026.1", "latest", "2026.10", ""] {
+            assert!(!is_series(tag), "{tag}");
+        }
     }
 }

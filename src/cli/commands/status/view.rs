@@ -137,6 +137,14 @@ impl Status {
         let done = tasks.iter().filter(|row| row.is_good()).count();
         let total: u64 = services.iter().filter_map(|row| memory.get(&row.container.id)).sum();
         let open = held.as_ref().map(|held| {
+            if held.partial {
+                let to = held.to.as_ref().unwrap_or(release);
+                return format!(
+                    "\nan upgrade from {} to {to} is open since {} and has reached a part of the cloud: `mastic resume` goes on, \
+                     `mastic abort` takes it back",
+                    held.release, held.since
+                );
+            }
             format!(
                 "\nan upgrade is open since {}: {release} serves, {} of generation {} is kept; `mastic rollback` returns to it, \
                  `mastic commit` lets it go",

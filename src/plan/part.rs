@@ -1,0 +1,109 @@
+//! Which slots go together where only a part of a cloud changes its release.
+
+use std::collections::BTreeSet;
+
+use super::decide;
+use super::document::{Change, Purpose};
+use super::scene::Scene;
+use super::{cutover, options::Options};
+use crate::model::{ContainerSpec, Desired, Held, Role, Slot, TaskPhase};
+
+/// Returns the slots of the chosen part with all that cannot be parted from it; none where everything is meant, or where a part
+/// stands for itself since no release changes.
+pub(super) fn of<'a>(desired: &'a Desired, options: &Options) -> Option<BTreeSet<&'a Slot>> {
+    let back = match options.purpose {
+        Purpose::Upgrade => false,
+        Purpose::Rollback => true,
+        Purpose::Deploy
+        | Purpose::Commit
+        | Purpose::Backup
+        | Purpose::Rehearse
+        | Purpose::Restore
+        | Purpose::Stop
+        | Purpose::Start
+        | Purpose::Destroy { .. } => return None,
+    };
+    if options.selection.is_everything() {
+        return None;
+    }
+    let services: Vec<(&Slot, &ContainerSpec)> =
+        desired.containers.iter().filter(|(_, spec)| !spec.is_task()).collect();
+    let mut taken: BTreeSet<&Slot> = services
+        .iter()
+        .filter(|(_, spec)| options.selection.has(&spec.set, &spec.service))
+        .map(|(slot, _)| *slot)
+        .collect();
+    loop {
+        let more: Vec<&Slot> = services
+            .iter()
+            .filter(|(slot, _)| !taken.contains(*slot))
+            .filter(|(_, spec)| {
+                let others = taken.iter().filter_map(|slot| desired.containers.get(*slot));
+                others.filter(|other| kin(spec, other)).any(|other| {
+                    if back {
+                        comes_after(desired, spec, &other.slot) || returns_as_one(desired, spec)
+                    } else {
+                        comes_after(desired, other, &spec.slot)
+                    }
+                })
+            })
+            .map(|(slot, _)| *slot)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        taken.extend(more);
+    }
+    let tasks: Vec<&Slot> = desired
+        .containers
+        .iter()
+        .filter(|(_, spec)| match spec.role {
+            Role::Service { .. } => false,
+            // The copy is of everything, whatever changes after it.
+            Role::Task { phase: TaskPhase::Backup, .. } => true,
+            Role::Task { .. } => services
+                .iter()
+                .any(|(slot, other)| taken.contains(*slot) && other.service == spec.service),
+        })
+        .map(|(slot, _)| slot)
+        .collect();
+    taken.extend(tasks);
+    Some(taken)
+}
+
+/// Whether two are programs of one project, which mind each other's releases: services know each other by their APIs alone.
+fn kin(one: &ContainerSpec, other: &ContainerSpec) -> bool {
+    one.service == other.service || one.image.id == other.image.id
+}
+
+/// Whether a container changes to another release after a slot.
+fn comes_after(desired: &Desired, spec: &ContainerSpec, slot: &Slot) -> bool {
+    spec.after.contains(slot) || desired.swaps.get(&spec.slot).is_some_and(|before| before.contains(slot))
+}
+
+/// Whether a service's data is brought into the older form between its newer and its older containers: then none of these may be
+/// there beside those.
+fn returns_as_one(desired: &Desired, spec: &ContainerSpec) -> bool {
+    desired.containers.values().any(|task| {
+        task.service == spec.service && matches!(task.role, Role::Task { phase: TaskPhase::Settle, .. })
+    })
+}
+
+/// Returns what is kept once a plan is carried out.
+pub(super) fn held_afterwards(scene: &Scene<'_>) -> Option<Held> {
+    let (Purpose::Upgrade | Purpose::Rollback) = scene.options.purpose else { return scene.held.clone() };
+    let held = scene.holding.clone()?;
+    let back = scene.options.purpose == Purpose::Rollback;
+    let rest = scene.desired.containers.iter().filter(|(slot, spec)| !spec.is_task() && !scene.takes(slot));
+    let partial = rest.into_iter().any(|(slot, spec)| {
+        if back {
+            return scene.seen(slot).iter().any(|seen| seen.is_live() && seen.generation() > held.generation);
+        }
+        let (side, spec, hash) = cutover::form(scene, spec);
+        matches!(decide::service(scene, spec, side, &hash).change, Change::Create | Change::Replace)
+    });
+    match (back, partial) {
+        (true, false) => None,
+        (true, true) | (false, _) => Some(Held { partial, ..held }),
+    }
+}

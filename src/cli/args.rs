@@ -328,6 +328,9 @@ pub struct UpgradeArgs {
     /// Where it fails, roll back all of it
     #[arg(long)]
     pub all_or_nothing: bool,
+    /// How long each newer container must stay well before its predecessor goes
+    #[arg(long, value_name = "SECONDS", default_value_t = crate::plan::SOAK)]
+    pub soak: u32,
     /// What is agreed to.
     #[command(flatten)]
     pub consent: Consent,

@@ -191,6 +191,11 @@ impl<'a> Work<'a> {
                 }
                 self.healthy(engine, &id, container.name(), check.as_ref()).await
             }
+            Action::AwaitSteady { container, seconds, check } => {
+                let id = self.id(host, container).await?;
+                note(format!("must stay well for {seconds} s"));
+                self.steady(engine, &id, container.name(), *seconds, check.as_ref()).await
+            }
             Action::AwaitExit { container, deadline, accept } => {
                 let id = self.id(host, container).await?;
                 note(format!("runs, up to {deadline} s"));
@@ -375,6 +380,36 @@ impl<'a> Work<'a> {
                 Ok(there) if has_died(&there) => return Err(self.dead(engine, &there, name).await),
                 Ok(_) if lost => {}
                 Ok(_) | Err(_) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Requires that a container neither ends nor is started again for a while, and passes its check after it.
+    async fn steady(
+        &self,
+        engine: &dyn Engine,
+        id: &ContainerId,
+        name: &str,
+        seconds: u32,
+        check: Option<&CheckSpec>,
+    ) -> Result<(), StepError> {
+        let before = again(engine, || engine.container(&id.0)).await?;
+        let ends = tokio::time::Instant::now() + Duration::from_secs(u64::from(seconds));
+        loop {
+            let over = tokio::select! {
+                () = tokio::time::sleep_until(ends) => true,
+                // An engine that is away ends the wait, too.
+                _ = engine.wait(id) => false,
+            };
+            let there = again(engine, || engine.container(&id.0)).await?;
+            if there.state != ContainerState::Running
+                || (there.restart_count, &there.started_at) != (before.restart_count, &before.started_at)
+            {
+                let StepError { message } = self.dead(engine, &there, name).await;
+                return Err(fail(format!("it was healthy, and then {message}")));
+            }
+            if over {
+                return self.healthy(engine, id, name, check).await;
             }
         }
     }

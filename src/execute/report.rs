@@ -180,9 +180,10 @@ pub(super) fn longest_chain(plan: &Plan, steps: &HashMap<u32, StepReport>) -> (f
     let mut best: HashMap<u32, (f64, Option<u32>)> = HashMap::new();
     for step in &plan.steps {
         let own = match &step.action {
-            Action::StartContainer { .. } | Action::AwaitHealthy { .. } | Action::AwaitExit { .. } => {
-                steps.get(&step.id.0).map_or(0.0, |s| s.ended - s.began)
-            }
+            Action::StartContainer { .. }
+            | Action::AwaitHealthy { .. }
+            | Action::AwaitSteady { .. }
+            | Action::AwaitExit { .. } => steps.get(&step.id.0).map_or(0.0, |s| s.ended - s.began),
             _ => 0.0,
         };
         let before = step

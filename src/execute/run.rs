@@ -73,6 +73,7 @@ fn ranks(plan: &Plan) -> HashMap<StepId, u32> {
     for step in plan.steps.iter().rev() {
         let weight = match &step.action {
             Action::AwaitHealthy { .. } | Action::AwaitExit { .. } | Action::Register { .. } => 20,
+            Action::AwaitSteady { .. } => 5,
             Action::StartContainer { .. } | Action::StopContainer { .. } => 3,
             _ => 1,
         };

@@ -50,7 +50,8 @@ impl PlannedStep {
     /// Writes a step down.
     pub fn of(step: &Step) -> Self {
         let until = match &step.action {
-            Action::AwaitHealthy { check: Some(check), .. } => Some(check.targets.join(", ")),
+            Action::AwaitHealthy { check: Some(check), .. }
+            | Action::AwaitSteady { check: Some(check), .. } => Some(check.targets.join(", ")),
             Action::AwaitExit { .. } => Some("its end".to_owned()),
             _ => None,
         };

@@ -291,9 +291,12 @@ impl<'s, 'a> Builder<'s, 'a> {
             before_start.push(key);
         }
         before_start.extend(self.open(slot, item, &cause));
+        let soaks = self.scene.soaks(spec, decision);
+        let steady = self.key(Class::Work, set, slot, Act::Steady, &name);
         let before_stop: Vec<Key> = if *overlaps {
-            let drained = self.drain(slot, item, &cause, &ready);
-            drained.into_iter().chain([ready.clone(), staged]).collect()
+            let proof = if soaks { &steady } else { &ready };
+            let drained = self.drain(slot, item, &cause, proof);
+            drained.into_iter().chain([proof.clone(), staged]).collect()
         } else {
             vec![staged]
         };
@@ -312,6 +315,11 @@ impl<'s, 'a> Builder<'s, 'a> {
             let undo = start_undo(spec, &target, decision);
             let action = Action::StartContainer { container: target.clone() };
             self.step(start.clone(), slot, set, action, cause.clone(), undo, before_start.clone());
+        }
+        if soaks {
+            let (container, seconds) = (target.clone(), self.scene.options.soak);
+            let action = Action::AwaitSteady { container, seconds, check: spec.check.clone() };
+            self.step(steady, slot, set, action, cause.clone(), Undo::Nothing, [ready.clone()]);
         }
         let action = match &spec.role {
             Role::Service { .. } => Action::AwaitHealthy { container: target, check: spec.check.clone() },

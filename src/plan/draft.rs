@@ -42,6 +42,7 @@ pub(super) enum Act {
     Stop,
     Start,
     Ready,
+    Steady,
     Drain,
     Register,
     Furnish,

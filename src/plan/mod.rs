@@ -28,7 +28,7 @@ pub mod verify;
 pub use cause::{Cause, FieldDiff};
 pub use document::{Change, Fallback, Plan, Purpose, SlotPlan};
 pub use hazard::{Accept, Blocker, Hazard, HazardKind};
-pub use options::{Options, Selection, Volumes};
+pub use options::{Options, SOAK, Selection, Volumes};
 pub use purpose::{destroy, start, stop};
 pub use reconcile::reconcile;
 pub use step::{Action, ExitRule, Mark, Step, StepId, Target, Undo};

@@ -42,12 +42,17 @@ pub struct Options {
     pub purpose: Purpose,
     /// Tasks of which phases run: an upgrade's later phases are not a deploy's.
     pub phases: BTreeSet<TaskPhase>,
+    /// Seconds for which a newer container must stay well in an upgrade before its predecessor goes, and before what comes after it.
+    pub soak: u32,
 }
+
+/// Seconds for which a newer container must stay well, where nobody says otherwise.
+pub const SOAK: u32 = 5;
 
 impl Options {
     /// Returns the options of an upgrade.
     pub fn upgrade() -> Self {
-        let mut options = Self { purpose: Purpose::Upgrade, ..Self::default() };
+        let mut options = Self { purpose: Purpose::Upgrade, soak: SOAK, ..Self::default() };
         options.phases.extend([TaskPhase::Check, TaskPhase::Backup]);
         options
     }
@@ -81,6 +86,7 @@ impl Default for Options {
             accept: Accept::default(),
             purpose: Purpose::Deploy,
             phases: [TaskPhase::Validate, TaskPhase::Bootstrap, TaskPhase::Expand].into(),
+            soak: 0,
         }
     }
 }

@@ -40,7 +40,7 @@ impl Builder<'_, '_> {
                 } else {
                     ((&other, other_item), (slot, item))
                 };
-                let mut before = self.slot_keys(&early.1.set, early.0, &[Act::Stop]);
+                let mut before = self.slot_keys(&early.1.set, early.0, &[Act::Stop, Act::Steady]);
                 before.extend(self.ready_key(work, early.0));
                 for key in self.slot_keys(&late.1.set, late.0, &[Act::Stop, Act::Start]) {
                     for earlier in &before {

@@ -61,9 +61,9 @@ pub(super) fn of<'a>(desired: &'a Desired, options: &Options) -> Option<BTreeSet
             Role::Service { .. } => false,
             // The copy is of everything, whatever changes after it.
             Role::Task { phase: TaskPhase::Backup, .. } => true,
-            Role::Task { .. } => services
-                .iter()
-                .any(|(slot, other)| taken.contains(*slot) && other.service == spec.service),
+            Role::Task { .. } => {
+                services.iter().any(|(slot, other)| taken.contains(*slot) && other.service == spec.service)
+            }
         })
         .map(|(slot, _)| slot)
         .collect();

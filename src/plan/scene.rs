@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::Purpose;
+use super::decide::Decision;
+use super::document::{Change, Purpose};
 use super::options::Options;
 use super::part;
 use crate::model::labels::LabelRole;
@@ -183,6 +184,13 @@ impl<'a> Scene<'a> {
     /// Returns whether a slot is the last of its service on the way back: others are swapped after it otherwise.
     pub(super) fn is_last(&self, slot: &Slot) -> bool {
         self.desired.containers.keys().any(|other| self.swapped_after(other).contains(slot))
+    }
+
+    /// Returns whether a container must stay well for a while before its predecessor goes for good.
+    pub(super) fn soaks(&self, spec: &ContainerSpec, decision: &Decision<'_>) -> bool {
+        self.options.purpose == Purpose::Upgrade
+            && !spec.is_task()
+            && matches!(decision.change, Change::Replace | Change::Prove)
     }
 
     /// Returns the containers of a slot, youngest first.

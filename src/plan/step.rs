@@ -123,6 +123,15 @@ pub enum Action {
         /// Its check; without one, that it runs.
         check: Option<CheckSpec>,
     },
+    /// Requires that a container which has just become healthy stays so: neither ends nor is started again meanwhile.
+    AwaitSteady {
+        /// Which.
+        container: Target,
+        /// For how many seconds.
+        seconds: u32,
+        /// Its check, which must pass once more at the end.
+        check: Option<CheckSpec>,
+    },
     /// Waits until a task has ended.
     AwaitExit {
         /// Which.
@@ -193,6 +202,7 @@ impl Action {
             Self::UploadConfig { .. } => "upload config",
             Self::StartContainer { .. } => "start",
             Self::AwaitHealthy { .. } => "await healthy",
+            Self::AwaitSteady { .. } => "await steady",
             Self::AwaitExit { .. } => "await exit",
             Self::OpenServer { .. } => "open",
             Self::DrainServer { .. } => "drain",
@@ -214,6 +224,7 @@ impl Action {
             Self::UploadConfig { container, .. }
             | Self::StartContainer { container }
             | Self::AwaitHealthy { container, .. }
+            | Self::AwaitSteady { container, .. }
             | Self::AwaitExit { container, .. }
             | Self::StopContainer { container, .. }
             | Self::RemoveContainer { container } => container.name(),
@@ -230,6 +241,7 @@ impl Action {
             Self::UploadConfig { container, .. }
             | Self::StartContainer { container }
             | Self::AwaitHealthy { container, .. }
+            | Self::AwaitSteady { container, .. }
             | Self::AwaitExit { container, .. }
             | Self::StopContainer { container, .. }
             | Self::RemoveContainer { container } => Some(container),
@@ -248,7 +260,7 @@ impl Action {
 
     /// Returns whether it only waits: nothing changes by it, and it may be left at any moment.
     pub fn is_wait(&self) -> bool {
-        matches!(self, Self::AwaitHealthy { .. } | Self::AwaitExit { .. })
+        matches!(self, Self::AwaitHealthy { .. } | Self::AwaitSteady { .. } | Self::AwaitExit { .. })
     }
 }
 

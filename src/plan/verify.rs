@@ -236,6 +236,7 @@ impl<'a> Check<'a> {
                 | Action::CreateContainer { .. }
                 | Action::UploadConfig { .. }
                 | Action::AwaitHealthy { .. }
+                | Action::AwaitSteady { .. }
                 | Action::AwaitExit { .. }
                 | Action::OpenServer { .. }
                 | Action::DrainServer { .. }

@@ -23,7 +23,8 @@ impl Edits {
 
     /// Returns the text with all of it; none where a place has a shape that is a person's to change (a mapping in braces).
     pub fn apply(&self, text: &str) -> Option<String> {
-        let text = self.release.as_ref().map_or_else(|| text.to_owned(), |release| with_release(text, release));
+        let text =
+            self.release.as_ref().map_or_else(|| text.to_owned(), |release| with_release(text, release));
         self.pins.iter().try_fold(text, |text, (image, reference)| with_pin(&text, image, reference))
     }
 }
@@ -159,14 +160,22 @@ mod tests {
                 "images:\n  pins:\n    keystone: m/keystone:2026.1  # why\n",
                 "images:\n  pins:\n    keystone: \"m/keystone:p1\"  # why\n",
             ),
-            ("images:\n  pins: {keystone: 'x:y', nova: z}\n", "images:\n  pins: {keystone: \"m/keystone:p1\", nova: z}\n"),
+            (
+                "images:\n  pins: {keystone: 'x:y', nova: z}\n",
+                "images:\n  pins: {keystone: \"m/keystone:p1\", nova: z}\n",
+            ),
             ("images:\na: 1\n", "images:\n  pins:\n    keystone: \"m/keystone:p1\"\na: 1\n"),
         ];
         for (before, after) in cases {
             assert_eq!(pin(before).as_deref(), Some(after));
             assert_eq!(pin(after).as_deref(), Some(after));
         }
-        for braces in ["images: {namespace: x}\n", "images: {}\n", "images:\n  pins: {nova: z}\n", "images: {\n  namespace: x}\n"] {
+        for braces in [
+            "images: {namespace: x}\n",
+            "images: {}\n",
+            "images:\n  pins: {nova: z}\n",
+            "images: {\n  namespace: x}\n",
+        ] {
             assert_eq!(pin(braces), None, "{braces}");
         }
     }

@@ -47,10 +47,10 @@ use crate::model::{
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::ProfileDocument;
+pub use edit::Edits;
 pub use init::init_profile;
 pub use library::{Library, LibraryFile};
 pub use load::{Sources, check_library, load, sources};
-pub use edit::Edits;
 pub use resolve::resolve;
 pub use service::Service;
 pub use trace::Place;
@@ -218,10 +218,13 @@ impl Profile {
         let registry = images.registry.as_ref().map(|registry| format!("{registry}/")).unwrap_or_default();
         let units = self.layout.units.values().filter(|unit| services.contains(&unit.service));
         units
-            .map(|unit| {
-                (unit.image.clone(), format!("{registry}{}/{}:{tag}", images.namespace, unit.image))
-            })
+            .map(|unit| (unit.image.clone(), format!("{registry}{}/{}:{tag}", images.namespace, unit.image)))
             .collect()
+    }
+
+    /// Returns the image of a container or task.
+    pub fn image_of(&self, container: &ContainerName) -> Option<&ImageName> {
+        self.layout.units.get(container).map(|unit| &unit.image)
     }
 
     /// Returns the sets in the order in which they are launched, with what is in them.

@@ -247,8 +247,7 @@ async fn an_upgrade_killed_anywhere_must_be_taken_back_as_well() {
 
 /// The part of a cloud that an upgrade is begun with.
 fn first_part() -> Options {
-    let selection =
-        Selection { services: ["keystone".parse().unwrap()].into(), ..Selection::default() };
+    let selection = Selection { services: ["keystone".parse().unwrap()].into(), ..Selection::default() };
     Options { selection, ..Options::default() }
 }
 
@@ -268,7 +267,9 @@ async fn a_part_of_an_upgrade_killed_anywhere_must_go_on_or_be_taken_back() {
             world.faults.clear();
             world.faults.revive();
             let ended = |ended: Ended| match ended {
-                Ended::Ran(report) => assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures),
+                Ended::Ran(report) => {
+                    assert_eq!(report.outcome, Outcome::Done, "{when}: {:?}", report.failures);
+                }
                 Ended::Empty => {}
                 other => panic!("{when}: {other:?}"),
             };

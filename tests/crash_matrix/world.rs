@@ -172,7 +172,14 @@ impl World {
                     _ => Options::commit(),
                 };
                 let selection = options.selection.clone();
-                (reconcile(what, found, &Options { accept: Accept::Everything, selection, ..chosen }), what)
+                (
+                    reconcile(
+                        what,
+                        found,
+                        &Options { accept: Accept::Everything, selection, soak: 0, ..chosen },
+                    ),
+                    what,
+                )
             }
             Goal::Destroy(what) => (destroy(found, what.release.clone(), &Volumes::Keep, &options), what),
         };

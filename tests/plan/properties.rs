@@ -184,7 +184,7 @@ fn watched(plan: &Plan, what: &Desired, mut now: Observed, look: &mut dyn FnMut(
                     c.health = Health::None;
                 });
             }
-            Action::AwaitHealthy { container, .. } => {
+            Action::AwaitHealthy { container, .. } | Action::AwaitSteady { container, .. } => {
                 by_name(&mut now, &host.unwrap(), container.name(), &|c| {
                     assert_eq!(c.state, ContainerState::Running, "{} is waited for", c.name);
                 });

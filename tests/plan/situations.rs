@@ -341,6 +341,14 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
         assert!(first(&up, step(&up, "nova-conductor", Action::is_wait), step(&up, later, start)), "{later}");
     }
 
+    // What is newer must stay well before what comes after it, and before its predecessor goes where that still serves.
+    let soaked = |action: &Action| matches!(action, Action::AwaitSteady { seconds: 5, .. });
+    for later in ["nova-api", "nova-compute"] {
+        assert!(first(&up, step(&up, "nova-conductor", soaked), step(&up, later, start)), "{later}");
+    }
+    assert!(first(&up, step(&up, "nova-api", soaked), step(&up, "nova-api", stop)));
+    assert!(!first(&up, step(&up, "nova-compute", soaked), step(&up, "nova-compute", stop)));
+
     let mut found = nothing(&new).images_of(&old).with(&mariadb, 1, ContainerState::Running);
     found = found.with(&balancer, 1, ContainerState::Running);
     for of in [&keystone as &dyn Fn(&str) -> C, &conductor, &compute] {

@@ -1,5 +1,7 @@
 //! `mastic upgrade`, `rollback`, `commit`: from one release to the next, and back.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use crate::cli::args::{BuildArgs, CommitArgs, Consent, RollbackArgs, Selection, UpgradeArgs};
@@ -9,9 +11,11 @@ use crate::cli::commands::{backup, image};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit, describe};
 use crate::cli::session::{Loaded, Make};
-use crate::model::{Held, Observed, ReleaseName, TaskPhase};
+use crate::journal;
+use crate::model::{Generation, Held, ImageName, Observed, ReleaseName, Role, TaskPhase};
 use crate::plan::{self, Options};
 use crate::profile::Edits;
+use crate::store::ledger;
 
 /// `mastic upgrade`
 pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
@@ -37,7 +41,8 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         let all = BuildArgs { only: Vec::new(), plan: false, no_cache: false, all: false, push: false };
         image::build_images(context, &loaded, &all).await?;
     }
-    let mut options = Options { accept: accept(&args.consent)?, selection, ..Options::upgrade() };
+    let (accept, soak) = (accept(&args.consent)?, args.soak);
+    let mut options = Options { selection, accept, soak, ..Options::upgrade() };
     if args.no_backup {
         options.phases.remove(&TaskPhase::Backup);
     }
@@ -78,7 +83,7 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     match held {
         None => {}
         Some(held) if held.partial => context.printer.say(&format!(
-            "a part of the cloud is of {to}: `mastic resume` goes on with the rest, `mastic abort` takes it back"
+            "the upgrade to {to} has not reached all of the cloud: `mastic resume` goes on with the rest, `mastic abort` takes it back"
         )),
         Some(_) => context.printer.say(&format!(
             "{to} serves; what served before is kept: `mastic rollback` returns to it, `mastic commit` lets it go"
@@ -133,15 +138,18 @@ fn part(
 /// `mastic rollback`
 pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
     let (held, observed, loaded) = open_upgrade(context, |held, _| held.release.clone()).await?;
+    let mut edits = Edits::release(held.release.as_str());
+    edits.pins = recorded_pins(context, &loaded, held.generation).await?;
+    let loaded = context.load_with(&edits)?;
     let selection = context.selection(&args.selection, &loaded, &observed)?;
-    let same = held.to.as_ref() == Some(&held.release);
+    let same = held.to.as_ref() == Some(&held.release) && edits.pins.is_empty();
     let options = Options { accept: accept(&args.consent)?, selection, ..Options::rollback() };
     let asked = Asked {
         consent: &args.consent,
         message: args.message.as_deref(),
         probe: !args.no_probe,
         point: None,
-        edits: Edits::release(held.release.as_str()),
+        edits,
     };
     let (exit, left) = asked.carry_out(context, &loaded, observed, options).await?;
     if left.is_some() {
@@ -160,6 +168,29 @@ pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
             .say("the profile still asks for what was taken back: undo the change there (`mastic plan`)");
     }
     Ok(exit)
+}
+
+/// Returns the images of a generation whose references are others than the profile gives them: what is missing of it is made
+/// anew from its own images.
+async fn recorded_pins(
+    context: &Context,
+    loaded: &Loaded,
+    generation: Generation,
+) -> Result<BTreeMap<ImageName, String>> {
+    let engines = context.engines(&loaded.profile).await?;
+    let records = ledger::history(&engines, &loaded.profile.document.deployment).await?;
+    let slots = journal::slots_at(&records, generation).unwrap_or_default();
+    let of_slot = |(slot, record): (&&str, &&journal::SlotRecord)| {
+        // Tasks leave no record of their going.
+        if !matches!(record.spec.role, Role::Service { .. }) {
+            return None;
+        }
+        let container = slot.split_once('/')?.1.parse().ok()?;
+        let image = loaded.profile.image_of(&container)?;
+        let reference = record.spec.image.reference.clone();
+        (loaded.profile.image_reference(image) != reference).then(|| (image.clone(), reference))
+    };
+    Ok(slots.iter().filter_map(of_slot).collect())
 }
 
 /// `mastic commit`

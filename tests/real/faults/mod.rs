@@ -5,6 +5,7 @@ mod containers;
 mod deploy;
 mod disk;
 mod engine;
+mod image;
 mod journal;
 mod lock;
 mod ports;

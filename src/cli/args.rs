@@ -113,6 +113,8 @@ pub enum Command {
     Pull,
     /// List images, or what is installed in one
     Images(ImagesArgs),
+    /// Remove images that neither a container, nor the profile, nor the last generations need
+    Gc(GcArgs),
     /// Show what `deploy` would do, and why
     #[command(after_help = "Exit codes: 0 nothing to do; 2 there are changes; 1 error.")]
     Plan(PlanArgs),
@@ -262,6 +264,17 @@ pub struct BuildArgs {
     pub push: bool,
 }
 
+/// `gc`
+#[derive(Clone, Debug, Args)]
+pub struct GcArgs {
+    /// Of how many generations, the youngest first, images stay
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub keep: u8,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
 /// `images`
 #[derive(Clone, Debug, Args)]
 pub struct ImagesArgs {
@@ -394,6 +407,9 @@ pub struct CommitArgs {
 /// `rollback`
 #[derive(Clone, Debug, Args)]
 pub struct RollbackArgs {
+    /// The generation to return to: the one that is kept
+    #[arg(long, value_name = "GENERATION")]
+    pub to: Option<u64>,
     /// Do not ask every API ten times a second meanwhile
     #[arg(long)]
     pub no_probe: bool,
@@ -511,6 +527,17 @@ pub struct CheckArgs {
     pub wait: u32,
 }
 
+/// What `verify --resources` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ResourcesAct {
+    /// Make them.
+    Create,
+    /// Look at them again.
+    Check,
+    /// Delete them.
+    Delete,
+}
+
 /// `verify`
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
@@ -532,6 +559,13 @@ pub struct VerifyArgs {
     /// Delete nothing at the end; the next run does
     #[arg(long)]
     pub keep: bool,
+    /// Make resources that outlive this command (a server that answers, its volume, an image, an object, a stack), look at them again
+    /// (after an upgrade, a rollback, a restart), or delete them
+    #[arg(long, value_enum, value_name = "ACT", conflicts_with_all = ["only", "skip", "list", "keep", "tempest", "junit"])]
+    pub resources: Option<ResourcesAct>,
+    /// With `--resources check`: look only at what must go on while no API answers
+    #[arg(long, requires = "resources")]
+    pub data_plane: bool,
     /// Run Tempest's tests instead of these steps: configured for this cloud, in a container of an image of its own, which is built
     /// where it is not there yet
     #[arg(long, conflicts_with_all = ["only", "skip", "list"])]

@@ -8,9 +8,11 @@ mod furnish;
 mod http;
 mod keystone;
 mod observe;
+mod ping;
 pub mod probe;
 mod register;
 mod registrar;
+mod servers;
 pub mod session;
 
 pub use check::{CheckReport, check};
@@ -19,8 +21,10 @@ pub use furnish::furnish;
 pub use http::CloudError;
 pub use keystone::Keystone;
 pub use observe::{Passwords, observe_identity};
+pub use ping::ping_now;
 pub use probe::Probe;
 pub use register::{Registrar, RegistrationReport};
+pub use servers::answering_servers;
 pub use session::{Api, Login, ProjectRef, Session};
 
 pub(crate) use http::{Body, browser_client};

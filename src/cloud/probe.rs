@@ -1,8 +1,10 @@
-//! Availability as clients see it: every API is asked through the proxy, at a steady rate, while a change goes on.
+//! Availability as clients see it: every API is asked through the proxy, and servers are pinged, at a steady rate, while a change
+//! goes on.
 //!
 //! Half of the requests come over connections that are kept, half over new ones. None is repeated: what fails counts.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::http::{CloudResult, client, innermost};
+use super::ping::ping_now;
 use crate::execute::Watch;
 use crate::model::Availability;
 
@@ -20,6 +23,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 const COSTLY_PERIOD: Duration = Duration::from_secs(1);
 /// Longer than any API takes; whoever is slower has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A ping that is answered later is lost.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Asks until it is dropped.
 #[derive(Debug)]
@@ -40,8 +46,13 @@ struct Seen {
 }
 
 impl Probe {
-    /// Begins to ask these URLs, by the names of their APIs, the costly ones seldom; `ca` is the authority to trust.
-    pub fn begin(urls: &BTreeMap<String, (String, bool)>, ca: Option<&Path>) -> CloudResult<Self> {
+    /// Begins to ask these URLs, by the names of their APIs, the costly ones seldom, and to ping these servers; `ca` is the
+    /// authority to trust.
+    pub fn begin(
+        urls: &BTreeMap<String, (String, bool)>,
+        servers: &[Ipv4Addr],
+        ca: Option<&Path>,
+    ) -> CloudResult<Self> {
         let kept = client(ca, reqwest::redirect::Policy::none(), PATIENCE, true)?;
         let new = client(ca, reqwest::redirect::Policy::none(), PATIENCE, false)?;
         let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
@@ -63,6 +74,27 @@ impl Probe {
                         let answer = ask(&client, &url).await;
                         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                         seen.entry(name).or_default().note(began.elapsed(), answer);
+                    });
+                }
+            }));
+        }
+        for address in servers.iter().copied() {
+            let seen = seen.clone();
+            tasks.push(tokio::spawn(async move {
+                let mut ticks = tokio::time::interval(PERIOD);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    ticks.tick().await;
+                    let seen = seen.clone();
+                    tokio::task::spawn_blocking(move || {
+                        let began = Instant::now();
+                        let answer = match ping_now(address, PING_PATIENCE) {
+                            Ok(Some(_)) => Ok(()),
+                            Ok(None) => Err("no answer".to_owned()),
+                            Err(errno) => Err(errno.to_string()),
+                        };
+                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                        seen.entry(format!("ping {address}")).or_default().note(began.elapsed(), answer);
                     });
                 }
             }));

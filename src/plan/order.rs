@@ -24,7 +24,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// A service changes to another release part by part: first what understands both, on the way back that last.
+    /// A project changes to another release part by part: first what understands both, on the way back that last.
     pub(super) fn swap_order(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
         let swapped =
             |slot: &Slot| work.get(slot).filter(|item| !item.decision.stop.is_empty() && item.spec.is_some());
@@ -35,7 +35,7 @@ impl Builder<'_, '_> {
             let first: Vec<Slot> = self.scene.swapped_after(slot).into_iter().cloned().collect();
             for other in first {
                 let Some(other_item) = swapped(&other) else { continue };
-                let (early, late) = if self.scene.returns(&item.service) {
+                let (early, late) = if self.scene.returns() {
                     ((slot, item), (&other, other_item))
                 } else {
                     ((&other, other_item), (slot, item))
@@ -87,10 +87,8 @@ impl Builder<'_, '_> {
             for after in &spec.after {
                 let Some(ready) = self.ready_key(work, after) else { continue };
                 // See `swap_order`.
-                let own = work
-                    .get(after)
-                    .is_some_and(|other| other.service == item.service && !other.decision.stop.is_empty());
-                if own && !spec.is_task() && self.scene.returns(&item.service) {
+                let swapped = work.get(after).is_some_and(|other| !other.decision.stop.is_empty());
+                if swapped && self.scene.returns() && self.scene.kin(slot, after) {
                     continue;
                 }
                 let acts = &[Act::Stop, Act::Start];

@@ -72,7 +72,7 @@ pub(super) fn of<'a>(desired: &'a Desired, options: &Options) -> Option<BTreeSet
 }
 
 /// Whether two are programs of one project, which mind each other's releases: services know each other by their APIs alone.
-fn kin(one: &ContainerSpec, other: &ContainerSpec) -> bool {
+pub(super) fn kin(one: &ContainerSpec, other: &ContainerSpec) -> bool {
     one.service == other.service || one.image.id == other.image.id
 }
 

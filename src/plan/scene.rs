@@ -149,10 +149,15 @@ impl<'a> Scene<'a> {
         self.holding.as_ref().is_some_and(|held| seen.generation() <= held.generation)
     }
 
-    /// Returns whether a service is on its way back, which it has a say in: then its parts change in the reverse order.
-    pub(super) fn returns(&self, service: &ServiceName) -> bool {
+    /// Returns whether this is the way back: then the parts of a project change in the reverse order.
+    pub(super) fn returns(&self) -> bool {
         self.back_to().is_some()
-            && self.has_task(service, |phase| matches!(phase, TaskPhase::Return | TaskPhase::Settle))
+    }
+
+    /// Returns whether two slots are of one project, whose parts mind each other's releases.
+    pub(super) fn kin(&self, one: &Slot, other: &Slot) -> bool {
+        let spec = |slot: &Slot| self.desired.containers.get(slot).filter(|spec| !spec.is_task());
+        spec(one).zip(spec(other)).is_some_and(|(one, other)| part::kin(one, other))
     }
 
     /// Returns whether data of a service is changed between its last newer container's end and its last older one's start.
@@ -167,18 +172,11 @@ impl<'a> Scene<'a> {
             .any(|role| matches!(role, Role::Task { phase, .. } if which(*phase)))
     }
 
-    /// Returns the slots that come before this one when its service changes to another release, and after it on the way back.
+    /// Returns the slots that come before this one when its project changes to another release, and after it on the way back.
     pub(super) fn swapped_after(&self, slot: &Slot) -> BTreeSet<&Slot> {
-        // Tasks are not swapped.
-        let service =
-            self.desired.containers.get(slot).filter(|spec| !spec.is_task()).map(|spec| &spec.service);
-        let own = |other: &&Slot| {
-            let spec = self.desired.containers.get(*other);
-            spec.is_some_and(|spec| Some(&spec.service) == service && !spec.is_task())
-        };
         let declared = self.desired.swaps.get(slot).into_iter().flatten();
         let after = self.desired.containers.get(slot).into_iter().flat_map(|spec| &spec.after);
-        declared.chain(after).filter(own).collect()
+        declared.chain(after).filter(|other| self.kin(slot, other)).collect()
     }
 
     /// Returns whether a slot is the last of its service on the way back: others are swapped after it otherwise.

@@ -11,6 +11,7 @@ mod names;
 mod purge;
 mod reach;
 mod report;
+pub mod resources;
 mod scene;
 mod steps;
 pub mod tempest;
@@ -27,7 +28,6 @@ use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
 
 pub use facts::Facts;
-pub use reach::ping_now;
 pub use report::{Report, StepReport, Verdict};
 pub use scene::Guest;
 pub use steps::{Choice, StepId, choose};

@@ -9,6 +9,8 @@ pub const PREFIX: &str = "mastic-";
 /// What follows in the names of a run of our own steps, and in those of a run of Tempest's tests.
 const STEPS: &str = "verify";
 const TEMPEST: &str = "tempest";
+/// And in those of resources that outlive their run.
+const RESOURCES: &str = "resources";
 
 /// A run on another machine that is older than this many seconds is dead: every step has a deadline, far below.
 const FOREIGN_LIFETIME: u64 = 3600;
@@ -16,6 +18,11 @@ const FOREIGN_LIFETIME: u64 = 3600;
 /// Returns the name of a run, and of everything it makes: the machine (8 hex digits) and the second (8 hex digits).
 pub fn run_name(machine: &str, now: u64) -> String {
     name(STEPS, machine, now)
+}
+
+/// Returns the name of resources that are left on purpose: no run takes them for a dead one's.
+pub fn resources_name(machine: &str, now: u64) -> String {
+    name(RESOURCES, machine, now)
 }
 
 /// Returns the name of a run of Tempest's tests, and of what is made for them.
@@ -69,6 +76,7 @@ mod tests {
         {
             assert!(!is_leftover(foreign, "here", now), "{foreign}");
         }
+        assert!(!is_leftover(&resources_name("here", now - 5), "here", now), "they are left on purpose");
         assert!(is_leftover(&tempest_name("here", now - 5), "here", now));
     }
 

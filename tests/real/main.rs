@@ -8,6 +8,7 @@ mod cloud;
 mod commands_build;
 mod commands_cloud;
 mod commands_config;
+mod commands_gc;
 mod commands_history;
 mod commands_hosts;
 mod commands_plan;

@@ -1,5 +1,6 @@
 //! From a plan to its report: asks, locks, looks again, executes, tells. The same for every command that changes something.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::interrupt::Interruptible;
 use crate::cli::printer::table;
 use crate::cli::session::{Loaded, needs_yes};
-use crate::cloud::Probe;
+use crate::cloud::{Login, Probe, answering_servers};
 use crate::engine::EngineErrorKind;
 use crate::execute::{self, Outcome, RunReport};
 use crate::journal::{self, Stopping};
@@ -300,7 +301,8 @@ async fn run(
     let watch: Option<Arc<dyn execute::Watch>> = if change.probe {
         let urls = change.loaded.profile.probes();
         let ca = Some(tls::ca_path(&change.loaded.state)).filter(|path| path.exists());
-        Some(Arc::new(Probe::begin(&urls, ca.as_deref())?))
+        let servers = answering(context, change, desired).await;
+        Some(Arc::new(Probe::begin(&urls, &servers, ca.as_deref())?))
     } else {
         None
     };
@@ -321,6 +323,21 @@ async fn run(
         message: change.message.clone(),
     };
     Ok(execute::run(&environment, plan, desired).await?)
+}
+
+/// Which servers are pinged meanwhile; none, with a word, where the cloud does not tell.
+async fn answering(context: &Context, change: &Change<'_>, desired: &Desired) -> Vec<Ipv4Addr> {
+    let profile = &change.loaded.profile;
+    let compute = desired.identity.services.values().any(|service| service.kind == "compute");
+    let Some(access) = desired.identity.access.as_ref().filter(|_| compute) else { return Vec::new() };
+    let login = Login::administrator(access, &profile.document.region);
+    match answering_servers(&change.loaded.state, &login).await {
+        Ok(servers) => servers,
+        Err(error) => {
+            context.printer.say(&format!("no server is pinged: {error}"));
+            Vec::new()
+        }
+    }
 }
 
 /// Where options were written, as long as a run may ask for it.

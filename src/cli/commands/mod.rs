@@ -7,6 +7,7 @@ pub mod change;
 pub mod check;
 pub mod diff;
 pub mod exec;
+pub mod gc;
 pub mod generate;
 pub mod graph;
 pub mod history;

@@ -68,6 +68,7 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
             context.printer.error(&describe(&error).1);
             context.printer.say("all or nothing: rolling back");
             let back = RollbackArgs {
+                to: None,
                 no_probe: args.no_probe,
                 selection: Selection::default(),
                 consent: Consent { yes: true, accept: Vec::new() },
@@ -138,6 +139,14 @@ fn part(
 /// `mastic rollback`
 pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
     let (held, observed, loaded) = open_upgrade(context, |held, _| held.release.clone()).await?;
+    if let Some(to) = args.to.filter(|to| *to != held.generation.get()) {
+        return Err(CliError::new(format!(
+            "of generation {to} no containers are kept: {} (of generation {} and before) is what serves again",
+            held.release, held.generation
+        ))
+        .help(format!("`mastic rollback`; `mastic diff {to}` shows what was otherwise; `mastic restore` brings data back"))
+        .into());
+    }
     let mut edits = Edits::release(held.release.as_str());
     edits.pins = recorded_pins(context, &loaded, held.generation).await?;
     let loaded = context.load_with(&edits)?;

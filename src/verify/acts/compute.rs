@@ -106,7 +106,7 @@ async fn fault(scene: &Scene, id: &str, server: &Value) -> String {
 }
 
 /// Returns what is on the server's console, all of it.
-async fn console_log(scene: &Scene) -> Result<String, CloudError> {
+pub(in crate::verify) async fn console_log(scene: &Scene) -> Result<String, CloudError> {
     let Some(server) = scene.made.server.get() else { return Ok(String::new()) };
     let Some(user) = scene.made.user.get() else { return Ok(String::new()) };
     let body = json!({"os-getConsoleOutput": {}});
@@ -137,7 +137,7 @@ pub(super) async fn said<T>(
 }
 
 /// The guest's own lines of a console log, without the mark.
-fn lines(log: &str) -> impl Iterator<Item = &str> {
+pub(super) fn lines(log: &str) -> impl Iterator<Item = &str> {
     log.lines().filter_map(|line| Some(line.split_once(MARK)?.1.trim()))
 }
 

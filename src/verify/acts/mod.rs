@@ -16,7 +16,7 @@ use super::walk::Failure;
 use crate::cloud::text;
 
 /// Returns the id of what an answer wraps under `key`.
-fn id_of(answer: &Value, key: &str) -> Result<String, Failure> {
+pub(super) fn id_of(answer: &Value, key: &str) -> Result<String, Failure> {
     let id = answer.get(key).map(|item| text(item, "id")).unwrap_or_default();
     if id.is_empty() {
         Err(Failure(format!("the answer has no id of a {key}: {}", short(answer))))

@@ -46,7 +46,7 @@ pub(in crate::verify) async fn stack(scene: &Scene) -> ActResult {
     Ok(format!("{count} resources made, changed, deleted"))
 }
 
-async fn settled(scene: &Scene, path: &str, wanted: &str) -> Result<Value, Failure> {
+pub(in crate::verify) async fn settled(scene: &Scene, path: &str, wanted: &str) -> Result<Value, Failure> {
     let user = scene.user()?;
     scene
         .until(StepId::Stack, || async {

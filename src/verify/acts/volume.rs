@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::scene::{Look, Scene, made};
 use super::super::steps::StepId;
 use super::super::walk::{ActResult, Failure};
-use super::compute::said;
+use super::compute::{console_log, lines, said};
 use super::id_of;
 use crate::cloud::{Api, text};
 
@@ -90,7 +90,7 @@ pub(in crate::verify) async fn detach(scene: &Scene) -> ActResult {
     Ok("available again".to_owned())
 }
 
-async fn detach_now(scene: &Scene, step: StepId) -> Result<(), Failure> {
+pub(in crate::verify) async fn detach_now(scene: &Scene, step: StepId) -> Result<(), Failure> {
     let (server, volume) = (made(&scene.made.server, "server")?, made(&scene.made.volume, "volume")?);
     let user = scene.user()?;
     let attachments = format!("servers/{server}/os-volume_attachments");
@@ -120,6 +120,24 @@ pub(in crate::verify) async fn reread(scene: &Scene) -> ActResult {
     // A snapshot and a backup come next, and want the volume at rest.
     detach_now(scene, StepId::Reread).await?;
     Ok(format!("{disk}: the same 1 MB"))
+}
+
+/// Attaches it once more, and leaves it there. Returns the digest of what the guest reads then.
+pub(in crate::verify) async fn read_again(scene: &Scene) -> Result<String, Failure> {
+    let reads = |log: &str| lines(log).filter_map(|line| disk(line, "read")).collect::<Vec<_>>();
+    // What it read earlier is still on its console.
+    let before = reads(&console_log(scene).await?).len();
+    attach_now(scene, StepId::Reread).await?;
+    let newest = scene
+        .until(StepId::Reread, || async {
+            let found = reads(&console_log(scene).await?);
+            Ok(match found.into_iter().nth(before) {
+                Some(newest) => Look::There(newest),
+                None => Look::NotYet("the guest has not read the disk".to_owned()),
+            })
+        })
+        .await?;
+    newest.map(|(_, digest)| digest)
 }
 
 /// A snapshot, and a volume made of it.

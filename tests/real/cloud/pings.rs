@@ -46,7 +46,7 @@ impl Pings {
                 while !is_over.load(Ordering::Relaxed) {
                     let (into, when) = (into.clone(), Instant::now());
                     scope.spawn(move || {
-                        let answer = mastic::verify::ping_now(address, PATIENCE).expect("a ping can be sent");
+                        let answer = mastic::cloud::ping_now(address, PATIENCE).expect("a ping can be sent");
                         into.lock().unwrap_or_else(PoisonError::into_inner).push((when, answer.is_some()));
                     });
                     next += PAUSE;

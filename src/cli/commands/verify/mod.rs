@@ -1,5 +1,6 @@
 //! `mastic verify`: an acceptance run against the deployed cloud.
 
+mod resources;
 mod tempest;
 
 use std::path::Path;
@@ -44,6 +45,10 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
     if args.tempest {
         let cloud = tempest::Cloud { loaded: &loaded, engines: &engines, access, facts };
         return tempest::run(context, args, cloud).await;
+    }
+    if let Some(act) = args.resources {
+        let cloud = resources::Cloud { loaded: &loaded, engines: &engines, access, facts };
+        return resources::run(context, args, act, cloud).await;
     }
     let choice =
         Choice { only: args.only.iter().copied().collect(), skip: args.skip.iter().copied().collect() };

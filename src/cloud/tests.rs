@@ -62,6 +62,7 @@ fn desired(identity: IdentitySpec) -> Desired {
         spares: BTreeMap::new(),
         routes: BTreeMap::new(),
         swaps: BTreeMap::new(),
+        apart: BTreeSet::new(),
         balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
         volumes: BTreeSet::new(),

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::cloud::Cloud;
 use super::spec::Side;
 use super::{
-    ContainerSpec, DeploymentName, HostName, ReleaseName, Secret, SetName, Slot, SpecHash, VolumeName,
+    ContainerSpec, DeploymentName, HostName, ReleaseName, Secret, ServiceName, SetName, Slot, SpecHash,
+    VolumeName,
 };
 
 /// One Docker Engine endpoint.
@@ -41,6 +42,8 @@ pub struct Desired {
     pub routes: BTreeMap<Slot, Vec<Route>>,
     /// Slots that are swapped only after others of their service were; on the way back the others come after them.
     pub swaps: BTreeMap<Slot, BTreeSet<Slot>>,
+    /// Services whose containers do not change together with OpenStack's release.
+    pub apart: BTreeSet<ServiceName>,
     /// The containers that balance requests, each with the command in it that opens and drains a server.
     pub balancers: BTreeMap<Slot, Vec<String>>,
     /// Volumes by host.

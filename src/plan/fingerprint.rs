@@ -42,6 +42,7 @@ pub fn desired(desired: &Desired) -> String {
         spares: _,
         routes: _,
         swaps: _,
+        apart: _,
         balancers: _,
         volumes,
         identity: wanted,

@@ -6,11 +6,15 @@ use super::decide;
 use super::document::{Change, Purpose};
 use super::scene::Scene;
 use super::{cutover, options::Options};
-use crate::model::{ContainerSpec, Desired, Held, Role, Slot, TaskPhase};
+use crate::model::{ContainerSpec, Desired, Held, Observed, Role, Slot, TaskPhase};
 
 /// Returns the slots of the chosen part with all that cannot be parted from it; none where everything is meant, or where a part
 /// stands for itself since no release changes.
-pub(super) fn of<'a>(desired: &'a Desired, options: &Options) -> Option<BTreeSet<&'a Slot>> {
+pub(super) fn of<'a>(
+    desired: &'a Desired,
+    observed: &Observed,
+    options: &Options,
+) -> Option<BTreeSet<&'a Slot>> {
     let back = match options.purpose {
         Purpose::Upgrade => false,
         Purpose::Rollback => true,
@@ -24,7 +28,14 @@ pub(super) fn of<'a>(desired: &'a Desired, options: &Options) -> Option<BTreeSet
         | Purpose::Destroy { .. } => return None,
     };
     if options.selection.is_everything() {
-        return None;
+        if back || desired.apart.is_empty() || !changes_release(desired, observed) {
+            return None;
+        }
+        let with = desired
+            .containers
+            .values()
+            .filter(|spec| spec.is_task() || !desired.apart.contains(&spec.service));
+        return Some(with.map(|spec| &spec.slot).collect());
     }
     let services: Vec<(&Slot, &ContainerSpec)> =
         desired.containers.iter().filter(|(_, spec)| !spec.is_task()).collect();
@@ -71,6 +82,14 @@ pub(super) fn of<'a>(desired: &'a Desired, options: &Options) -> Option<BTreeSet
     Some(taken)
 }
 
+/// Whether an upgrade leads to another release, or would if it went on.
+fn changes_release(desired: &Desired, observed: &Observed) -> bool {
+    observed.ledger.as_ref().is_some_and(|ledger| {
+        let from = ledger.held.as_ref().map_or(&ledger.release, |held| &held.release);
+        *from != desired.release
+    })
+}
+
 /// Whether two are programs of one project, which mind each other's releases: services know each other by their APIs alone.
 pub(super) fn kin(one: &ContainerSpec, other: &ContainerSpec) -> bool {
     one.service == other.service || one.image.id == other.image.id
@@ -94,7 +113,14 @@ pub(super) fn held_afterwards(scene: &Scene<'_>) -> Option<Held> {
     let (Purpose::Upgrade | Purpose::Rollback) = scene.options.purpose else { return scene.held.clone() };
     let held = scene.holding.clone()?;
     let back = scene.options.purpose == Purpose::Rollback;
-    let rest = scene.desired.containers.iter().filter(|(slot, spec)| !spec.is_task() && !scene.takes(slot));
+    let apart = |spec: &ContainerSpec| {
+        scene.desired.apart.contains(&spec.service) && changes_release(scene.desired, scene.observed)
+    };
+    let rest = scene
+        .desired
+        .containers
+        .iter()
+        .filter(|(slot, spec)| !spec.is_task() && !scene.takes(slot) && (back || !apart(spec)));
     let partial = rest.into_iter().any(|(slot, spec)| {
         if back {
             return scene.seen(slot).iter().any(|seen| seen.is_live() && seen.generation() > held.generation);

@@ -114,7 +114,9 @@ fn ends_or_completes(scene: &Scene<'_>, held: Option<&Held>) -> bool {
     let Some(ledger) = scene.observed.ledger.as_ref() else { return false };
     match scene.options.purpose {
         Purpose::Commit => true,
-        Purpose::Upgrade if ledger.held.is_none() => ledger.release != scene.desired.release,
+        Purpose::Upgrade if ledger.held.is_none() => {
+            ledger.release != scene.desired.release && held.is_some_and(|held| !held.partial)
+        }
         Purpose::Upgrade | Purpose::Rollback => ledger.held.as_ref() != held,
         Purpose::Deploy
         | Purpose::Backup

@@ -108,7 +108,7 @@ impl<'a> Scene<'a> {
         let ranks = desired.sets.iter().enumerate().map(|(rank, set)| (set, rank)).collect();
         let interrupted = observed.ledger.as_ref().is_some_and(|ledger| !ledger.finished);
         let before = observed.ledger.as_ref().and_then(|ledger| ledger.held.clone());
-        let part = part::of(desired, options);
+        let part = part::of(desired, observed, options);
         // Until its end, a change between releases has reached a part only.
         let under_way = |held: Held, to: Option<ReleaseName>| Held { partial: true, to, ..held };
         let (holding, held) = match options.purpose {

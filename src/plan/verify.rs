@@ -13,7 +13,8 @@ use super::step::{Action, Mark, Step, StepId, Target, Undo};
 use crate::model::labels::{self, LabelRole};
 use crate::model::spec::{Cutover, Side};
 use crate::model::{
-    ContainerState, Desired, HostName, Observed, ObservedContainer, Role, SetName, Slot, TaskPhase,
+    ContainerSpec, ContainerState, Desired, HostName, Observed, ObservedContainer, Role, SetName, Slot,
+    TaskPhase,
 };
 
 /// A rule that a plan breaks.
@@ -430,11 +431,13 @@ impl<'a> Check<'a> {
             if matches!(spec.role, Role::Task { phase: TaskPhase::Check | TaskPhase::Backup, .. }) {
                 continue;
             }
-            // There a service's parts change in the reverse order, too.
+            // There a project's parts change in the reverse order, too.
             let reversed = |after: &Slot| {
                 let other = self.desired.containers.get(after);
-                self.plan.purpose == Purpose::Rollback
-                    && other.is_some_and(|other| other.service == spec.service && !other.is_task())
+                let of_project = |other: &ContainerSpec| {
+                    !other.is_task() && (other.service == spec.service || other.image.id == spec.image.id)
+                };
+                self.plan.purpose == Purpose::Rollback && other.is_some_and(of_project)
             };
             for after in spec.after.iter().filter(|after| starting.contains(after) && !reversed(after)) {
                 let ready =

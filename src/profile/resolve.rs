@@ -93,6 +93,12 @@ pub(super) fn resolve_into(
         spares,
         routes: shared.routes,
         swaps: swaps(profile),
+        apart: profile
+            .services
+            .iter()
+            .filter(|(_, loaded)| loaded.service.own_upgrade)
+            .map(|(name, _)| name.clone())
+            .collect(),
         balancers,
         volumes,
         identity,

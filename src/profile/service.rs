@@ -23,6 +23,10 @@ pub struct Service {
     /// Services that must be in the profile, and whose containers must be healthy (and tasks done) before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<ServiceName>,
+    /// Its containers change in an upgrade of their own (`mastic upgrade --service`), never together with OpenStack's release: their
+    /// change is felt by all others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_upgrade: bool,
     /// Services that come first where they are in the profile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<ServiceName>,

@@ -36,8 +36,11 @@ while :; do
         # The kernel numbers disks as they come: one that left and came back between two looks has another number.
         key=$disk@$(cat "/sys/block/${disk#/dev/}/diskseq" 2>/dev/null)
         case $known in *" $key "*) continue ;; esac
+        # One that leaves at this moment cannot be read. Whoever wrote to it all the same made a plain file of that name, in whose
+        # place no disk came any more (measured).
+        dd if="$disk" of=/tmp/head bs=16 count=1 2>/dev/null && [ -s /tmp/head ] && [ -b "$disk" ] || continue
         known="$known$key "
-        if [ "$(dd if="$disk" bs=16 count=1 2>/dev/null)" = "mastic-verify:01" ]; then
+        if [ "$(cat /tmp/head)" = "mastic-verify:01" ]; then
             say "disk read $disk $(sum "$disk")"
         else
             { printf mastic-verify:01; dd if=/dev/urandom bs=65536 count=16 2>/dev/null; } | head -c $size >/tmp/pattern

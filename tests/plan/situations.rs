@@ -392,7 +392,8 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
         let changed = plan.slots.iter().filter(|slot| slot.change != Change::Keep);
         changed.map(|slot| slot.slot.container.to_string()).collect()
     };
-    let before = running(nothing(&new).images_of(&old), 1).registered(&new);
+    let mut before = running(nothing(&new).images_of(&old), 1).registered(&new);
+    before.ledger.as_mut().expect("a record").release = "2025.1".parse().expect("a release");
     let up = reconcile(&new, &before, &Options { selection: part("api"), ..Options::upgrade() });
     mastic::plan::verify(&up, &new, &before).expect("a sound plan");
     assert_eq!(changes(&up), ["keystone-api", "nova-api", "nova-conductor"]);
@@ -403,6 +404,25 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
     let selection = Selection { sets: all, ..Selection::default() };
     let up = reconcile(&new, &before, &Options { selection, ..Options::upgrade() });
     assert!(up.held.as_ref().is_some_and(|held| !held.partial), "all of it was chosen: {:?}", up.held);
+
+    // What all others feel changes in an upgrade of its own, and a part is all the same all that was meant.
+    let with_database = |tag: &str| {
+        let mut what = cloud(tag);
+        let database = C::service("mariadb").set("database").tag("newer").0;
+        what.containers.insert(database.slot.clone(), database);
+        what.apart = ["mariadb".parse().expect("a name")].into();
+        what
+    };
+    let up = reconcile(&with_database("2026.1"), &before, &Options::upgrade());
+    let changed = changes(&up);
+    assert!(
+        !changed.contains(&"mariadb".to_owned()) && changed.contains(&"nova-api".to_owned()),
+        "{changed:?}"
+    );
+    assert!(up.held.as_ref().is_some_and(|held| !held.partial), "{:?}", up.held);
+    let own = Selection { services: ["mariadb".parse().expect("a name")].into(), ..Selection::default() };
+    let up = reconcile(&with_database("2026.1"), &before, &Options { selection: own, ..Options::upgrade() });
+    assert_eq!(changes(&up), ["mariadb"]);
 
     // Back, a service whose data is settled goes as a whole; another one stays.
     let back = reconcile(&old, &found, &Options { selection: part("compute"), ..Options::rollback() });
@@ -425,4 +445,48 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
     third.release = "2026.2".parse().expect("a release");
     assert!(matches!(blocked(&third, Options::upgrade())[..], [Blocker::StillHeld { .. }]));
     assert_eq!(blocked(&new, Options::upgrade()), []);
+}
+
+#[test]
+fn back_agents_must_return_before_the_server_that_is_never_older_than_they_are() {
+    use mastic::plan::{Action, StepId};
+    let server = |tag: &str| C::service("neutron-rpc-server").tag(tag).set("control");
+    // A service of its own, of the same project: it has the same image.
+    let agent = |tag: &str| {
+        let mut agent = C::service("agents-l3").tag(tag).set("network").after(&["neutron-rpc-server"]);
+        agent.0.image = server(tag).0.image;
+        agent
+    };
+    let other = |tag: &str| C::service("horizon").tag(tag).set("control").after(&["neutron-rpc-server"]);
+    let cloud = |tag: &str| desired([server(tag), agent(tag), other(tag)]);
+    let (old, new) = (cloud("2025.1"), cloud("2026.1"));
+    let mut found = nothing(&new).images_of(&old);
+    for of in [&server as &dyn Fn(&str) -> C, &agent, &other] {
+        found = found.with(&of("2025.1"), 1, ContainerState::Exited).with(
+            &of("2026.1"),
+            2,
+            ContainerState::Running,
+        );
+    }
+    let mut found = found.registered(&new);
+    found.ledger.as_mut().expect("a record").held = Some(mastic::model::Held {
+        generation: mastic::model::Generation::new(1).expect("a number"),
+        release: "2025.1".parse().expect("a release"),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        to: Some("2026.1".parse().expect("a release")),
+        partial: false,
+    });
+    let back = reconcile(&old, &found, &Options::rollback());
+    mastic::plan::verify(&back, &old, &found).expect("a sound plan");
+    let step = |name: &str, which: fn(&Action) -> bool| -> StepId {
+        let of =
+            |step: &&mastic::plan::Step| step.slot.as_ref().is_some_and(|s| s.container.as_str() == name);
+        back.steps.iter().filter(of).find(|step| which(&step.action)).unwrap_or_else(|| panic!("{name}")).id
+    };
+    let stop: fn(&Action) -> bool = |action| matches!(action, Action::StopContainer { .. });
+    let first = |earlier: StepId, later: StepId| before(&back, later).contains(&earlier);
+    assert!(first(step("agents-l3", Action::is_wait), step("neutron-rpc-server", stop)));
+    assert!(!first(step("neutron-rpc-server", Action::is_wait), step("agents-l3", stop)));
+    // Another project knows it by its API alone: it starts after what it needs, as always.
+    assert!(first(step("neutron-rpc-server", Action::is_wait), step("horizon", stop)));
 }

@@ -184,6 +184,7 @@ pub fn desired(containers: impl IntoIterator<Item = C>) -> Desired {
         spares: BTreeMap::new(),
         routes: BTreeMap::new(),
         swaps: BTreeMap::new(),
+        apart: BTreeSet::new(),
         balancers: BTreeMap::new(),
         volumes,
         identity: IdentitySpec::default(),

@@ -206,6 +206,7 @@ fn nothing(deployment: &DeploymentName, release: &ReleaseName) -> Desired {
         spares: BTreeMap::new(),
         routes: BTreeMap::new(),
         swaps: BTreeMap::new(),
+        apart: BTreeSet::new(),
         balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
         volumes: BTreeSet::new(),

@@ -1,7 +1,8 @@
 //! Which slots go together where only a part of a cloud changes its release.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::build::Work;
 use super::decide;
 use super::document::{Change, Purpose};
 use super::scene::Scene;
@@ -106,6 +107,21 @@ fn returns_as_one(desired: &Desired, spec: &ContainerSpec) -> bool {
     desired.containers.values().any(|task| {
         task.service == spec.service && matches!(task.role, Role::Task { phase: TaskPhase::Settle, .. })
     })
+}
+
+/// Whether something comes before an upgrade's first change, and only for the sake of that.
+pub(super) fn precedes(item: &Work<'_>) -> bool {
+    let phase = item.spec.as_ref().map(|(spec, _)| &spec.role);
+    matches!(phase, Some(Role::Task { phase: TaskPhase::Check | TaskPhase::Backup, .. }))
+}
+
+/// Whether an upgrade that nobody has begun would lead to the same release and change nothing.
+pub(super) fn is_idle(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> bool {
+    let begun = scene.observed.ledger.as_ref().is_some_and(|ledger| ledger.held.is_some());
+    scene.options.purpose == Purpose::Upgrade
+        && !begun
+        && !changes_release(scene.desired, scene.observed)
+        && work.values().all(|item| precedes(item) || item.decision.change == Change::Keep)
 }
 
 /// Returns what is kept once a plan is carried out.

@@ -52,6 +52,9 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
             work.insert(slot.clone(), Work { spec: None, side, overlaps: false, set, service, decision });
         }
     }
+    if part::is_idle(&scene, &work) {
+        work.retain(|_, item| !part::precedes(item));
+    }
     let registers = registration_due(&scene);
     prove_what_others_need(&scene, &mut work, registers);
 

@@ -405,6 +405,20 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
     let up = reconcile(&new, &before, &Options { selection, ..Options::upgrade() });
     assert!(up.held.as_ref().is_some_and(|held| !held.partial), "all of it was chosen: {:?}", up.held);
 
+    // The same release with nothing changed is no upgrade: nothing is checked or copied for it.
+    let mut checked = old.clone();
+    checked.release = "2025.1".parse().expect("a release");
+    for task in
+        [task("nova-check", TaskPhase::Check, "2025.1"), task("nova-copy", TaskPhase::Backup, "2025.1")]
+    {
+        checked.containers.insert(task.0.slot.clone(), task.0);
+    }
+    let none = reconcile(&checked, &before, &Options::upgrade());
+    assert!(none.is_empty(), "{}", render::steps(&none));
+    let mut other = cloud("2025.1-fix");
+    other.release = checked.release.clone();
+    assert!(!reconcile(&other, &before, &Options::upgrade()).is_empty());
+
     // What all others feel changes in an upgrade of its own, and a part is all the same all that was meant.
     let with_database = |tag: &str| {
         let mut what = cloud(tag);

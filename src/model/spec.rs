@@ -203,6 +203,15 @@ pub struct Limits {
     /// Open files; 0 leaves the engine's default.
     #[serde(default)]
     pub nofile: u64,
+    /// Share of the CPUs where they do not suffice, beside 1024 of any other container; 0 leaves the engine's default, which is that.
+    // Left out where it is not asked for: a new field alone must not change the hash of every container.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cpu_shares: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Which of its two sets of ports an overlapping container listens on, so that a successor serves beside its predecessor.

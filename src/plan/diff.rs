@@ -168,9 +168,10 @@ fn privileges_diff(out: &mut Diffs, old: &Privileges, new: &Privileges) {
 }
 
 fn limits_diff(out: &mut Diffs, old: &Limits, new: &Limits) {
-    let Limits { memory, milli_cpus, pids, nofile } = old;
+    let Limits { memory, milli_cpus, pids, nofile, cpu_shares } = old;
     out.value("limit memory", memory, &new.memory);
     out.value("limit cpus (thousandths)", milli_cpus, &new.milli_cpus);
+    out.value("share of cpus", cpu_shares, &new.cpu_shares);
     out.value("limit pids", pids, &new.pids);
     out.value("limit nofile", nofile, &new.nofile);
 }

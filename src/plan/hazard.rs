@@ -126,6 +126,13 @@ pub enum Blocker {
         /// What it leads to.
         to: Option<ReleaseName>,
     },
+    /// An upgrade is to be taken back, and its commit has begun: what the older release needs may be gone.
+    CommitBegun {
+        /// The first task of the commit that ran.
+        task: Slot,
+        /// What it makes impossible to go back to.
+        held: ReleaseName,
+    },
     /// Containers wait for each other.
     Cycle {
         /// The slots on the cycle.
@@ -158,6 +165,10 @@ impl fmt::Display for Blocker {
                     "the upgrade from {held}{to} has reached a part of the cloud only: `mastic resume` or `mastic abort` first"
                 )
             }
+            Self::CommitBegun { task, held } => write!(
+                f,
+                "the commit has begun, {task} has run: {held} cannot be relied on to serve this data any more; `mastic commit` finishes it"
+            ),
             Self::Cycle { slots } => {
                 let names: Vec<_> = slots.iter().map(ToString::to_string).collect();
                 write!(f, "these wait for each other: {}", names.join(", "))

@@ -13,10 +13,11 @@ use super::fingerprint;
 use super::hazard::{Blocker, Hazard, HazardKind};
 use super::options::Options;
 use super::part;
-use super::scene::Scene;
+use super::scene::{Scene, Seen};
 use crate::model::spec::Side;
 use crate::model::{
     ContainerState, Desired, Generation, Health, Held, HostName, Observed, Role, ServiceName, SetName, Slot,
+    TaskPhase,
 };
 
 /// Decides what to do to make `observed` what is `desired`.
@@ -233,6 +234,8 @@ fn not_now(scene: &Scene<'_>) -> Option<Blocker> {
             Some(Blocker::NotReached { held: held.release.clone(), to: held.to.clone() })
         }
         Purpose::Rollback | Purpose::Commit if scene.holding.is_none() => Some(Blocker::NothingHeld),
+        Purpose::Rollback if let Some((held, _)) = open => commit_begun(scene)
+            .map(|task| Blocker::CommitBegun { task: task.clone(), held: held.release.clone() }),
         Purpose::Rollback
         | Purpose::Commit
         | Purpose::Backup
@@ -243,6 +246,18 @@ fn not_now(scene: &Scene<'_>) -> Option<Blocker> {
         | Purpose::Start
         | Purpose::Destroy { .. } => None,
     }
+}
+
+/// Returns a task of a commit that has run since this upgrade's beginning, be it to its end or not.
+fn commit_begun<'a>(scene: &'a Scene<'_>) -> Option<&'a Slot> {
+    let of_commit = |slot: &&Slot| {
+        matches!(
+            scene.desired.containers.get(slot).map(|spec| &spec.role),
+            Some(Role::Task { phase: TaskPhase::Contract | TaskPhase::OnlineMigrations, .. })
+        )
+    };
+    let ran = |seen: &Seen<'_>| !scene.was_kept(seen) && seen.container.state != ContainerState::Created;
+    scene.desired.containers.keys().filter(of_commit).find(|slot| scene.seen(slot).iter().any(ran))
 }
 
 /// Returns the sets and services of the profile and of the hosts.

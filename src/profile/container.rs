@@ -346,6 +346,9 @@ pub struct LimitsDocument {
     /// Open files.
     #[serde(default)]
     pub nofile: u64,
+    /// Share of the CPUs where they do not suffice, beside 1024 of any other container: more for what all others wait for.
+    #[serde(default)]
+    pub cpu_shares: u64,
 }
 
 impl Default for Stop {

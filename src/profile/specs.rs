@@ -273,6 +273,7 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
             milli_cpus: common.limits.milli_cpus,
             pids: common.limits.pids,
             nofile: common.limits.nofile,
+            cpu_shares: common.limits.cpu_shares,
         },
         check,
         stop: common.stop,

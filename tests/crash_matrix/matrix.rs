@@ -3,7 +3,7 @@
 use mastic::engine::EngineErrorKind;
 use mastic::engine::sim::{Behaviour, Fault};
 use mastic::execute::{Outcome, SetOutcome};
-use mastic::model::Desired;
+use mastic::model::{ContainerState, Desired};
 use mastic::plan::{Options, Selection};
 
 use crate::world::{Counting, Ended, Goal, World};
@@ -243,6 +243,46 @@ async fn an_upgrade_killed_anywhere_must_be_taken_back_as_well() {
             world.holds(&old, &new, &when).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_commit_killed_anywhere_must_be_taken_back_only_before_its_first_task() {
+    let (world, goal, _, _) = stage(Kind::Commit, Counting::Changes).await;
+    world.go(&goal).await;
+    let total = calls(&world, Counting::Changes);
+    let mut ends = [0, 0];
+    for number in 1..=total {
+        for fault in KILLS {
+            let (world, goal, old, new) = stage(Kind::Commit, Counting::Changes).await;
+            let old = old.unwrap();
+            world.faults.at(number, fault);
+            let first = world.go(&goal).await;
+            let when = format!("a commit taken back after call {number}, {fault:?}: {first:?}");
+            world.faults.clear();
+            world.faults.revive();
+            let found = world.observe(&old).await.unwrap();
+            if found.ledger.as_ref().is_none_or(|ledger| ledger.held.is_none()) {
+                continue;
+            }
+            let begun = found.hosts.values().flat_map(|host| &host.containers).any(|seen| {
+                let of = seen.slot_labels.as_ref().map(|labels| labels.container.as_str());
+                of == Some("keystone-contract") && seen.state != ContainerState::Created
+            });
+            let back = world.go(&Goal::Rollback(Box::new(old.clone()))).await;
+            ends[usize::from(begun)] += 1;
+            if begun {
+                assert!(matches!(back, Ended::Empty), "{when}: {back:?}");
+                world.go(&goal).await;
+                world.holds(&old, &new, &when).await;
+            } else {
+                let done = matches!(&back, Ended::Ran(report) if report.outcome == Outcome::Done);
+                assert!(done, "{when}: {back:?}");
+                assert_eq!(world.serving(&old).await, World::services(&old), "{when}");
+            }
+            assert!(world.data_is_there(), "{when}");
+        }
+    }
+    assert!(ends.iter().all(|n| *n > 2), "both ends must be met: {ends:?}");
 }
 
 /// The part of a cloud that an upgrade is begun with.

@@ -85,7 +85,7 @@ fn paths(security_opts: &BTreeSet<String>) -> (Vec<String>, Option<Vec<String>>)
 fn host_config(spec: &ContainerSpec, deployment: &str) -> HostConfig {
     let Privileges { capabilities, new_privileges, security_opts, devices, host_pid, host_ipc, host_cgroups } =
         &spec.privileges;
-    let Limits { memory, milli_cpus, pids, nofile } = &spec.limits;
+    let Limits { memory, milli_cpus, pids, nofile, cpu_shares } = &spec.limits;
     let number = |value: u64| (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX));
     let no_new_privileges = (!new_privileges).then(|| "no-new-privileges".to_owned());
     let (security_opts, all_paths) = paths(security_opts);
@@ -104,6 +104,7 @@ fn host_config(spec: &ContainerSpec, deployment: &str) -> HostConfig {
         memory: number(*memory),
         nano_cpus: number(milli_cpus.saturating_mul(1_000_000)),
         pids_limit: number(*pids),
+        cpu_shares: number(*cpu_shares),
         ulimits: number(*nofile).map(|limit| {
             vec![ResourcesUlimits { name: Some("nofile".to_owned()), soft: Some(limit), hard: Some(limit) }]
         }),

@@ -224,33 +224,48 @@ fn places(what: &str, text: &str, name: &str, mistakes: &Diagnostics) {
     }
 }
 
+/// Loads one mutation; returns whether it was refused, and what is wrong with how it was taken.
+fn look(name: &str, library: &Library, mutation: &Mutation) -> (bool, Option<String>) {
+    let what = format!("{name}, {}", mutation.what);
+    let profile = match profile::load(name, &mutation.text, library) {
+        Err(mistakes) => {
+            places(&what, &mutation.text, name, &mistakes);
+            return (true, None);
+        }
+        Ok(profile) => profile,
+    };
+    if mutation.expect == Expect::Broken {
+        return (false, Some(format!("{what}: loads")));
+    }
+    // Another parser must read the same: what loads here is no accident of ours.
+    let plain = mutation.text.trim_start_matches('\u{feff}');
+    let wrong = match serde_yaml::from_str::<ProfileDocument>(plain) {
+        Ok(document) if document == profile.document => None,
+        Ok(_) => Some(format!("{what}: another parser reads another document")),
+        Err(error) => Some(format!("{what}: another parser refuses it: {error}")),
+    };
+    (false, wrong)
+}
+
 #[test]
 fn every_broken_profile_must_be_refused_with_a_place_and_never_panic() {
     let (mut total, mut refused, mut wrong) = (0, 0, Vec::new());
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     for (seed, (name, (text, library))) in (1_u64..).zip(shipped()) {
-        for mutation in mutations(&text, 0x9E37_79B9_7F4A_7C15 ^ seed) {
-            total += 1;
-            let what = format!("{name}, {}", mutation.what);
-            match profile::load(&name, &mutation.text, &library) {
-                Err(mistakes) => {
-                    refused += 1;
-                    places(&what, &mutation.text, &name, &mistakes);
-                }
-                Ok(profile) => {
-                    if mutation.expect == Expect::Broken {
-                        wrong.push(format!("{what}: loads"));
-                        continue;
-                    }
-                    // Another parser must read the same: what loads here is no accident of ours.
-                    let plain = mutation.text.trim_start_matches('\u{feff}');
-                    match serde_yaml::from_str::<ProfileDocument>(plain) {
-                        Ok(document) if document == profile.document => {}
-                        Ok(_) => wrong.push(format!("{what}: another parser reads another document")),
-                        Err(error) => wrong.push(format!("{what}: another parser refuses it: {error}")),
-                    }
-                }
-            }
-        }
+        let all = mutations(&text, 0x9E37_79B9_7F4A_7C15 ^ seed);
+        total += all.len();
+        let share = |part: usize| all.iter().skip(part).step_by(processors);
+        let looks: Vec<(bool, Option<String>)> = std::thread::scope(|scope| {
+            let (name, library) = (&name, &library);
+            let parts: Vec<_> = (0..processors)
+                .map(|part| {
+                    scope.spawn(move || share(part).map(|one| look(name, library, one)).collect::<Vec<_>>())
+                })
+                .collect();
+            parts.into_iter().flat_map(|part| part.join().expect("no mutation makes it panic")).collect()
+        });
+        refused += looks.iter().filter(|(refused, _)| *refused).count();
+        wrong.extend(looks.into_iter().filter_map(|(_, wrong)| wrong));
     }
     assert!(wrong.is_empty(), "{} of {total}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(refused >= 200, "only {refused} of {total} mutations were refused");

@@ -58,3 +58,51 @@ fn an_engine_that_ends_in_the_middle_of_a_deploy_must_be_survived() {
         cloud.mastic(&["destroy", "--yes"]).ok();
     }
 }
+
+#[test]
+fn an_engine_that_ends_in_the_middle_of_an_upgrade_or_its_way_back_must_be_survived() {
+    let images = Cloud::new("t-images", 22);
+    images.mastic(&["--release", "2025.1", "build"]).ok();
+    drop(images);
+    let engine = PrivateEngine::start("upfaults", EngineOptions::default());
+    let older = IMAGES.map(|image| image.replace("2026.1", "2025.1"));
+    engine.load_images(&IMAGES.into_iter().chain(older.iter().map(String::as_str)).collect::<Vec<_>>());
+    let cloud = Cloud::on("t-upengine", 22, engine);
+    let profile = cloud.profile("").replace(", toolbox", "").replace("\"2026.1\"", "\"2025.1\"");
+    cloud.write("mastic.yaml", &profile);
+    cloud.mastic(&["deploy", "--yes"]).ok();
+    let inside = |act: &dyn Fn(&Api) -> bool| {
+        let api = Api::of(&cloud);
+        cloud.private().home().inside(|| act(&api))
+    };
+    inside(&|api| {
+        api.make_project("kept");
+        true
+    });
+    let old: Vec<String> = cloud.containers().into_keys().collect();
+    let upgrade: &[&str] = &["upgrade", "--to", "2026.1", "--yes", "--no-build"];
+    let back: &[&str] = &["rollback", "--yes"];
+    for (signal, what) in [(Signal::SIGKILL, "-keystone-setup-"), (Signal::SIGTERM, "-keystone-api-")] {
+        for command in [upgrade, back] {
+            let events = cloud.events();
+            let run = cloud.spawn(command);
+            // No migration runs on the way back.
+            let what = if command == back { "-keystone-api-" } else { what };
+            events.until("start", what);
+            cloud.private().restart(signal);
+            let ran = run.wait();
+            let when = format!("{} {signal} at the start of {what}: {:?}", command[0], ran.code);
+            say(&format!("  {when} after {:.1} s", ran.took.as_secs_f64()));
+            assert!(matches!(ran.code, Some(0 | 1 | 6 | 7)), "{when}\n{}", ran.stderr);
+            assert!(!ran.stderr.contains("panicked"), "{when}\n{}", ran.stderr);
+            // It has come to its end, or the same command brings it there.
+            if ran.code != Some(0) {
+                cloud.mastic(command).ok();
+            }
+            cloud.mastic(&["check"]).ok();
+            cloud.mastic(&["plan"]).ok().says("Nothing to do");
+            assert!(inside(&|api| api.has_project("kept")), "{when}: the project was lost");
+        }
+        assert_eq!(cloud.containers().into_keys().collect::<Vec<_>>(), old, "after {signal}");
+    }
+}

@@ -3,6 +3,7 @@
 use super::support::{Dice, assert_tidy, kills, progress, say};
 use crate::api::Api;
 use crate::harness::Cloud;
+use crate::upgrade::Logins;
 
 /// A deployed Keystone of 2025.1, with the images of 2026.1 there too.
 fn older(name: &str, number: u8) -> Cloud {
@@ -72,6 +73,101 @@ fn an_upgrade_and_its_way_back_killed_at_random_moments_must_converge() {
         round += 1;
     }
     assert_tidy(&cloud, "at last");
+}
+
+const COMMIT: &[&str] = &["commit", "--yes", "--accept", "irreversible"];
+
+#[test]
+fn a_commit_killed_at_random_moments_must_be_taken_back_before_its_first_task_and_else_finished() {
+    let cloud = older("t-cokills", 20);
+    let older = std::fs::read_to_string(cloud.dir.path().join("mastic.yaml")).expect("the profile is there");
+    let wanted = (kills() / 5).max(2);
+    let mut dice = Dice::new("kills of commits");
+    let (mut killed, mut round, mut whole) = (0, 0, None);
+    while killed < wanted {
+        assert!(round < 2 * wanted + 2, "only {killed} of {round} commits were killed before their end");
+        cloud.write("mastic.yaml", &older);
+        cloud.mastic(&["deploy", "--yes"]).ok();
+        let api = Api::of(&cloud);
+        api.make_project("kept");
+        let old: Vec<String> = cloud.containers().into_keys().collect();
+        cloud.mastic(UPGRADE).ok();
+        // The first one tells how long they take.
+        let moment =
+            whole.map_or(std::time::Duration::from_mins(1), |whole| dice.moment(whole, killed, wanted));
+        let mut run = cloud.spawn(COMMIT);
+        let when = if run.ends_within(moment) {
+            whole = Some(run.wait().ok().took);
+            format!("commit {round}, done")
+        } else {
+            run.kill();
+            killed += 1;
+            format!("commit {round}, killed after {:.2} s ({})", moment.as_secs_f64(), progress(&cloud))
+        };
+        let how = if is_open(&cloud) {
+            let back = cloud.mastic(ROLLBACK);
+            if back.code == Some(0) {
+                assert_eq!(cloud.containers().into_keys().collect::<Vec<_>>(), old, "{when}");
+                "taken back"
+            } else {
+                back.code(1).says("the commit has begun");
+                cloud.mastic(COMMIT).ok();
+                "finished"
+            }
+        } else {
+            "had come to its end"
+        };
+        say(&format!("  {when}: {how}"));
+        assert!(!is_open(&cloud), "{when}");
+        cloud.mastic(&["plan"]).ok().says("Nothing to do");
+        assert_tidy(&cloud, &when);
+        assert!(api.has_project("kept"), "{when}: the project was lost");
+        cloud.mastic(&["destroy", "--yes", "--volumes", "all"]).ok();
+        round += 1;
+    }
+}
+
+#[test]
+fn all_or_nothing_must_take_back_what_had_gone_well_before_the_failure() {
+    let cloud = older("t-allornone", 21);
+    // Of the newer release, the last set's only service never gets well.
+    let own = std::fs::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/toolbox/service.yaml"),
+    );
+    let good = "file:/etc/openstack/clouds.yaml";
+    let sick = format!("file:{{% if release == '2026.1' %}}/nowhere{{% else %}}{}{{% endif %}}", &good[5..]);
+    let toolbox = own.expect("the service is there").replace(good, &sick).replace("set: api", "set: tools");
+    cloud.write("extra/templates/toolbox/service.yaml", &toolbox);
+    let clouds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/toolbox/clouds.yaml");
+    cloud.write(
+        "extra/templates/toolbox/clouds.yaml",
+        &std::fs::read_to_string(clouds).expect("the template is there"),
+    );
+    let profile = cloud.profile("  tools: {services: [toolbox]}\nlibrary: [extra]\n");
+    let profile = profile.replace("[keystone, toolbox]", "[keystone]").replace("\"2026.1\"", "\"2025.1\"");
+    cloud.write("mastic.yaml", &profile);
+    cloud.mastic(&["deploy", "--yes"]).ok();
+    Api::of(&cloud).make_project("kept");
+    let names = || cloud.containers().into_keys().collect::<Vec<_>>();
+    let old = names();
+
+    // As it is otherwise: what is proven stays, and what failed is what it was.
+    let logins = Logins::begin(&cloud);
+    cloud.mastic(UPGRADE).code(6).says("toolbox").says("was not healthy within 10 s");
+    cloud.mastic(&["status"]).ok().says("mastic abort");
+    assert_ne!(names(), old);
+    cloud.mastic(&["abort", "--yes"]).ok();
+    assert_eq!(names(), old);
+
+    let run = cloud.mastic(&[UPGRADE, &["--all-or-nothing"]].concat());
+    run.code(6).says("was not healthy within 10 s").says("all of it was taken back");
+    logins.assert_none_failed("all or nothing");
+    assert_eq!(names(), old);
+    assert!(!is_open(&cloud));
+    let now = std::fs::read_to_string(cloud.dir.path().join("mastic.yaml"));
+    assert_eq!(now.expect("the profile is there"), profile);
+    cloud.mastic(&["plan"]).ok().says("Nothing to do");
+    assert!(Api::of(&cloud).has_project("kept"));
 }
 
 #[test]

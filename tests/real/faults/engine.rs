@@ -71,7 +71,7 @@ fn an_engine_that_ends_in_the_middle_of_an_upgrade_or_its_way_back_must_be_survi
     let profile = cloud.profile("").replace(", toolbox", "").replace("\"2026.1\"", "\"2025.1\"");
     cloud.write("mastic.yaml", &profile);
     cloud.mastic(&["deploy", "--yes"]).ok();
-    let inside = |act: &dyn Fn(&Api) -> bool| {
+    let inside = |act: &(dyn Fn(&Api) -> bool + Sync)| {
         let api = Api::of(&cloud);
         cloud.private().home().inside(|| act(&api))
     };

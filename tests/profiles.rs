@@ -71,9 +71,22 @@ variables: {swift_weights: [three=50]}
 "#;
 
 #[test]
+fn the_guide_must_say_which_series_there_are_and_where_an_upgrade_leads() {
+    let library = fixture::shipped();
+    let guide = std::fs::read_to_string(fixture::root().join("docs/guides/upgrade.md")).expect("it is there");
+    let listed = library.series().into_iter().collect::<Vec<_>>().join(", ");
+    assert!(guide.contains(&format!("Releases: {listed}.")), "the guide does not say: Releases: {listed}.");
+    for from in library.series() {
+        let to = library.upgrades_from(from).expect("it has series").join(", ");
+        let row = format!("| {from} | {} |", if to.is_empty() { "-" } else { &to });
+        assert!(guide.lines().any(|line| line == row), "the guide does not have the line {row}");
+    }
+}
+
+#[test]
 fn heat_swift_and_horizon_must_resolve_in_every_series() {
     let library = fixture::shipped();
-    for series in ["2025.1", "2025.2", "2026.1"] {
+    for series in library.series() {
         let text = EXTRAS.replace("SERIES", series);
         let profile = match profile::load("extras.yaml", &text, &library) {
             Ok(profile) => profile,
@@ -209,7 +222,7 @@ variables: {{{variables}}}
 
 #[test]
 fn images_and_volumes_must_render_for_each_release_and_backend() {
-    for release in ["2025.1", "2025.2", "2026.1"] {
+    for release in fixture::shipped().series() {
         for (backend, more) in [
             ("nfs", "glance_backend: file"),
             ("lvm", "glance_backend: s3, glance_s3_url: \"https://s3.example.org\""),
@@ -300,7 +313,7 @@ fn ovn_must_render_for_each_release_and_ask_for_no_privilege_itself() {
     let library = fixture::shipped();
     let text =
         std::fs::read_to_string(fixture::root().join("profiles/all-in-one-ovn.yaml")).expect("it is there");
-    for release in ["2025.1", "2025.2", "2026.1"] {
+    for release in library.series() {
         let text = text.replace("release: \"2026.1\"", &format!("release: \"{release}\""));
         let profile = profile::load("ovn.yaml", &text, &library).unwrap_or_else(|m| panic!("{release}: {m}"));
         let desired = profile::resolve(&profile, &library, &Inputs::placeholders(&profile))

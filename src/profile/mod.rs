@@ -26,6 +26,7 @@ mod overrides;
 pub mod reference;
 mod resolve;
 pub mod schema;
+mod series;
 pub mod service;
 pub mod source;
 mod specs;

@@ -75,6 +75,7 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
     // Not by accident, and not without one that is open.
     cloud.mastic(&["--release", "2026.1", "deploy", "--yes"]).code(1).says("mastic upgrade --to 2026.1");
     cloud.mastic(&["upgrade", "--to", "2024.2", "--yes"]).code(1).says("mastic.yaml:2:10").says("2025.2");
+    cloud.mastic(&["upgrade", "--to", "2026.2", "--yes"]).code(1).says("mastic upgrade --to 2026.1");
     cloud.mastic(&["upgrade", "--to", "2025.1", "--yes"]).ok().says("nothing to do");
     cloud.mastic(&["upgrade", "--to", "patched", "--yes"]).code(64).says("--service");
     cloud.mastic(&["rollback", "--yes"]).code(1).says("no upgrade is open");

@@ -14,7 +14,7 @@ use crate::cli::session::{Loaded, Make};
 use crate::journal;
 use crate::model::{Generation, Held, ImageName, Observed, ReleaseName, Role, TaskPhase};
 use crate::plan::{self, Options};
-use crate::profile::Edits;
+use crate::profile::{Edits, Library};
 use crate::store::ledger;
 
 /// `mastic upgrade`
@@ -25,16 +25,8 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     let edits = wanted(context, args, &profile, &observed)?;
     let loaded = context.load_with(&edits)?;
     let to = loaded.profile.document.release.clone();
-    if let Some(ledger) = &observed.ledger
-        && ledger.held.is_none()
-        && to.as_str() < ledger.release.as_str()
-    {
-        return Err(CliError::new(format!(
-            "the cloud is of release {}, and {to} is older: no OpenStack service can take its database back",
-            ledger.release
-        ))
-        .help("`mastic rollback` returns from an upgrade that is not committed")
-        .into());
+    if let Some(ledger) = observed.ledger.as_ref().filter(|ledger| ledger.held.is_none()) {
+        must_lead(&loaded.library, ledger.release.as_str(), to.as_str())?;
     }
     let selection = part(context, args, &loaded, &observed)?;
     if !args.no_build {
@@ -91,6 +83,26 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         )),
     }
     Ok(exit)
+}
+
+/// Requires that an upgrade leads from one release to the other.
+fn must_lead(library: &Library, from: &str, to: &str) -> Result<(), CliError> {
+    if to < from {
+        return Err(CliError::new(format!(
+            "the cloud is of release {from}, and {to} is older: no OpenStack service can take its database back"
+        ))
+        .help("`mastic rollback` returns from an upgrade that is not committed"));
+    }
+    let Some(next) = library.upgrades_from(from).filter(|next| to != from && !next.contains(&to)) else {
+        return Ok(());
+    };
+    let error = CliError::new(format!(
+        "no upgrade leads from {from} to {to}: OpenStack's lead to the next series, and from a SLURP series to the next SLURP series"
+    ));
+    Err(match next.iter().rfind(|via| **via < to) {
+        Some(via) => error.help(format!("first `mastic upgrade --to {via}` and `mastic commit`")),
+        None => error.help(format!("of the series between them Mastic has none that {from} leads to")),
+    })
 }
 
 /// What an upgrade is asked to change of what the profile says.
@@ -284,7 +296,27 @@ impl Asked<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_series;
+    use super::{is_series, must_lead};
+    use crate::profile::Library;
+
+    #[test]
+    fn an_upgrade_that_openstack_does_not_support_must_be_refused_with_the_way_that_it_does() {
+        let mut library = Library::default();
+        must_lead(&library, "2025.1", "2026.2").expect("a library without series cannot know");
+        for (series, slurp) in [("2025.1", true), ("2025.2", false), ("2026.1", true), ("2026.2", false)] {
+            let path = format!("images/releases/{series}/release.yaml");
+            library.insert(path, format!("slurp: {slurp}\n"), "here");
+        }
+        for to in ["2025.1", "2025.2", "2026.1"] {
+            must_lead(&library, "2025.1", to).expect("it leads there");
+        }
+        must_lead(&library, "2026.1", "2026.2").expect("it leads there");
+        let said = |from, to| format!("{:?}", must_lead(&library, from, to).expect_err("it does not lead there"));
+        assert!(said("2025.1", "2026.2").contains("mastic upgrade --to 2026.1"), "{}", said("2025.1", "2026.2"));
+        assert!(said("2025.2", "2026.2").contains("mastic upgrade --to 2026.1"), "{}", said("2025.2", "2026.2"));
+        assert!(said("2024.1", "2026.1").contains("none"), "{}", said("2024.1", "2026.1"));
+        assert!(said("2026.2", "2026.1").contains("older"), "{}", said("2026.2", "2026.1"));
+    }
 
     #[test]
     fn a_series_must_be_told_from_a_tag() {

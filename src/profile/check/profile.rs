@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::ServiceName;
 use crate::profile::diagnostic::{Diagnostic, listed, nearest};
 use crate::profile::layout::choose_set;
-use crate::profile::library::{IMAGES, Library};
+use crate::profile::library::Library;
 use crate::profile::tree::Doc;
 use crate::profile::yaml::Node;
 use crate::profile::{Loaded, ProfileDocument};
@@ -65,12 +65,7 @@ fn release(doc: &Doc, document: &ProfileDocument, library: &Library, out: Out<'_
     if doc.node(&["release"]).and_then(Node::text) != Some(document.release.as_str()) {
         return;
     }
-    let prefix = format!("{IMAGES}releases/");
-    let known: BTreeSet<&str> = library
-        .under(&prefix)
-        .filter_map(|(rest, _)| rest.split_once('/').map(|(series, _)| series))
-        .filter(|series| series.starts_with("20"))
-        .collect();
+    let known = library.series();
     let release = document.release.as_str();
     let shaped = release.split_once('.').is_some_and(|(year, half)| {
         year.len() == 4 && year.bytes().all(|b| b.is_ascii_digit()) && matches!(half, "1" | "2")

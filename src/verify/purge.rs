@@ -169,8 +169,10 @@ impl Purge<'_> {
         let mut first = Removed::new();
         if inside.has(Api::Orchestration) {
             let path = |stack: &Value| format!("stacks/{}/{}", text(stack, "stack_name"), text(stack, "id"));
-            self.kind(inside, Kind::new(Api::Orchestration, "stacks", "stacks", "stack"), &path, &mut first)
-                .await?;
+            // To an administrator Heat lists the stacks of everybody.
+            let stacks = Kind::new(Api::Orchestration, "stacks", "stacks", "stack");
+            let stacks = Kind { project: Some(project.to_owned()), ..stacks };
+            self.kind(inside, stacks, &path, &mut first).await?;
         }
         if inside.has(Api::Compute) {
             let path = |server: &Value| format!("servers/{}", text(server, "id"));
@@ -306,7 +308,7 @@ impl Purge<'_> {
         let mut refused = String::new();
         loop {
             let mut items = session.list(kind.api, &kind.list, kind.key).await?;
-            items.retain(|item| kind.project.as_ref().is_none_or(|own| text(item, "project_id") == *own));
+            items.retain(|item| kind.project.as_ref().is_none_or(|own| is_of(item, own)));
             if items.is_empty() {
                 *removed.entry(kind.what).or_default() += asked.len();
                 if asked.is_empty() {
@@ -363,6 +365,12 @@ impl Kind {
     }
 }
 
+/// Whether something is of this project. Heat calls a stack's `project`, and lists no others' where it does not say.
+fn is_of(item: &Value, project: &str) -> bool {
+    let owner = item.get("project_id").or_else(|| item.get("project"));
+    owner.is_none_or(|owner| owner.as_str() == Some(project))
+}
+
 /// Swift's lists are bare arrays; an account that was never used may be missing.
 async fn listed(inside: &Session, path: &str) -> Result<Vec<Value>, CloudError> {
     match inside.get(Api::ObjectStore, path).await {
@@ -380,4 +388,20 @@ fn told(removed: &Removed) -> String {
         .collect();
     let text = parts.join(", ").replace("addresss", "addresses").replace("policys", "policies");
     if parts.is_empty() { "nothing".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::is_of;
+
+    #[test]
+    fn what_is_of_another_project_must_stay() {
+        assert!(is_of(&json!({"id": "1", "project_id": "ours"}), "ours"));
+        assert!(!is_of(&json!({"id": "1", "project_id": "theirs"}), "ours"));
+        assert!(is_of(&json!({"stack_name": "a", "project": "ours"}), "ours"));
+        assert!(!is_of(&json!({"stack_name": "a", "project": "theirs"}), "ours"));
+        assert!(is_of(&json!({"stack_name": "a"}), "ours"));
+    }
 }

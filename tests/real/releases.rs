@@ -10,7 +10,9 @@ fn releases() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/releases");
     let mut found: Vec<(String, String)> = std::fs::read_dir(folder)
         .expect("there are releases")
-        .filter_map(|entry| std::fs::read_to_string(entry.expect("an entry").path().join("release.yaml")).ok())
+        .filter_map(|entry| {
+            std::fs::read_to_string(entry.expect("an entry").path().join("release.yaml")).ok()
+        })
         .map(|text| {
             let facts: serde_yaml::Value = serde_yaml::from_str(&text).expect("it is YAML");
             let text = |value: &serde_yaml::Value| value.as_str().expect("it is text").to_owned();

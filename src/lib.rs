@@ -14,6 +14,7 @@ pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod profile;
+pub mod schema;
 pub mod template;
 
 // ---- effects below ----
@@ -24,6 +25,7 @@ pub mod cloud;
 pub mod engine;
 pub mod execute;
 pub mod observe;
+pub mod rehearse;
 pub mod report;
 pub mod store;
 pub mod verify;

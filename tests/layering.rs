@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Values in, values out.
-const CORE: [&str; 6] = ["model", "profile", "template", "plan", "journal", "drawing"];
+const CORE: [&str; 7] = ["model", "profile", "template", "plan", "journal", "drawing", "schema"];
 
 /// Files of an effect's room that are values in, values out as well.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "verify/steps.rs",
     "verify/facts.rs",
     "verify/names.rs",
@@ -15,6 +15,7 @@ const PURE: [&str; 7] = [
     "cli/commands/status/view.rs",
     "execute/findings.rs",
     "report/page.rs",
+    "rehearse/report.rs",
 ];
 
 /// What the core must not name, and why.

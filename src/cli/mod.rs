@@ -18,7 +18,7 @@ use clap::error::ErrorKind;
 use args::{Cli, Command};
 use commands::{
     backup, certificates, change, check, diff, exec, gc, generate, graph, history, image, images, logs, look,
-    prechecks, secrets, status, timeline, up, upgrade, verify,
+    prechecks, rehearse, secrets, status, timeline, up, upgrade, verify,
 };
 use context::Context;
 use exit::Exit;
@@ -78,6 +78,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Plan(args) => change::plan(context, args).await,
         Command::Deploy(args) => change::deploy(context, args).await,
         Command::Upgrade(args) => upgrade::upgrade(context, args).await,
+        Command::Rehearse(args) => rehearse::rehearse(context, args).await,
         Command::Rollback(args) => upgrade::rollback(context, args).await,
         Command::Commit(args) => upgrade::commit(context, args).await,
         Command::Backup(args) => backup::backup(context, args).await,

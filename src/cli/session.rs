@@ -222,6 +222,15 @@ impl Context {
 
     /// Resolves the profile against what is there.
     pub async fn desired(&self, loaded: &Loaded, engines: &Engines, make: Make) -> Result<Desired> {
+        self.resolve(loaded, self.all_images(loaded, engines).await?, make)
+    }
+
+    /// Pins every image the profile needs, or says which are not there.
+    pub async fn all_images(
+        &self,
+        loaded: &Loaded,
+        engines: &Engines,
+    ) -> Result<BTreeMap<ImageName, PinnedImage>> {
         let images = self.images(loaded, engines).await?;
         let missing: Vec<String> = images
             .iter()
@@ -235,8 +244,7 @@ impl Context {
                 .help("`mastic build` builds them, `mastic pull` pulls them from the profile's registry")
                 .into());
         }
-        let images = images.into_iter().filter_map(|(name, pin)| Some((name, pin?))).collect();
-        self.resolve(loaded, images, make)
+        Ok(images.into_iter().filter_map(|(name, pin)| Some((name, pin?))).collect())
     }
 
     /// Resolves the profile with these images.

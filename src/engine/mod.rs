@@ -104,6 +104,8 @@ pub enum CreateRequest<'a> {
         deployment: &'a DeploymentName,
         /// All labels.
         labels: BTreeMap<String, String>,
+        /// Whose network it shares, instead of what the spec says.
+        beside: Option<ContainerId>,
     },
     /// A container that is never started: the lock, the ledger.
     Inert {

@@ -282,6 +282,7 @@ impl<'a> Work<'a> {
             spec,
             deployment: &self.plan.deployment,
             labels: labels.to_map(),
+            beside: None,
         };
         let error = match engine.create(&request).await {
             Ok(id) => return Ok(id),

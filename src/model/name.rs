@@ -161,6 +161,11 @@ pub enum TaskPhase {
     Rehearse,
     /// Makes such a copy the data, while nothing runs.
     Restore,
+    /// Copies the data while it is used into a volume that only rehearsals of upgrades have.
+    Copy,
+    /// Serves such a copy to the tasks that are rehearsed on it, alone with them. One more word of its command says what it does: `serve`;
+    /// or `schema`, while it serves: what there is (`schema::read`).
+    StandIn,
     /// On the way back before a commit, in the older image: what the older release must find changed in the data when it starts. The
     /// newer one still serves.
     Return,
@@ -181,6 +186,8 @@ impl TaskPhase {
             Self::Backup => "backup",
             Self::Rehearse => "rehearse",
             Self::Restore => "restore",
+            Self::Copy => "copy",
+            Self::StandIn => "stand-in",
             Self::Return => "return",
             Self::Settle => "settle",
         }

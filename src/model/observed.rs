@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::labels::{self, LabelRole};
 use super::{DeploymentName, Held, HostName, ImageId, Labels, ReleaseName};
 
 /// An engine's id of a container.
@@ -99,6 +100,13 @@ pub struct ObservedVolume {
     pub name: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+}
+
+impl ObservedVolume {
+    /// Returns whether a command made it for itself, and is dead, or removes it at its end.
+    pub fn is_tool(&self) -> bool {
+        self.labels.get(labels::ROLE).and_then(|role| LabelRole::parse(role)) == Some(LabelRole::Tool)
+    }
 }
 
 /// One image, by tag.

@@ -43,6 +43,8 @@ pub(super) fn irreversible(phase: TaskPhase) -> Option<&'static str> {
         | TaskPhase::Expand
         | TaskPhase::Backup
         | TaskPhase::Rehearse
+        | TaskPhase::Copy
+        | TaskPhase::StandIn
         | TaskPhase::Return
         | TaskPhase::Settle => None,
         TaskPhase::Restore => Some("what was written since is lost"),

@@ -20,6 +20,7 @@ mod order;
 mod part;
 mod purpose;
 mod reconcile;
+pub mod rehearsal;
 pub mod render;
 mod scene;
 pub mod step;

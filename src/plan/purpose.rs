@@ -332,7 +332,10 @@ pub fn destroy(observed: &Observed, release: ReleaseName, volumes: &Volumes, opt
         }
         for volume in &there.volumes {
             let short = volume.labels.get(labels::VOLUME).cloned().unwrap_or_else(|| volume.name.clone());
+            // A rehearsal that was killed has left it: a copy is nobody's data.
+            let left = volume.is_tool();
             let named = match volumes {
+                _ if left => true,
                 Volumes::Keep => false,
                 Volumes::Named(names) => names.contains(&short) || names.contains(&volume.name),
                 Volumes::All => true,
@@ -344,7 +347,11 @@ pub fn destroy(observed: &Observed, release: ReleaseName, volumes: &Volumes, opt
                 kind: HazardKind::DataLoss,
                 slot: None,
                 volume: Some(volume.name.clone()),
-                text: format!("volume {} goes with its data", volume.name),
+                text: if left {
+                    format!("volume {} goes: a copy that a rehearsal has left", volume.name)
+                } else {
+                    format!("volume {} goes with its data", volume.name)
+                },
             });
             draft.add(
                 None,

@@ -560,6 +560,7 @@ impl<'a> Check<'a> {
                 continue;
             }
             let named = match (&self.plan.purpose, there) {
+                (Purpose::Destroy { .. }, Some(there)) if there.is_tool() => true,
                 (Purpose::Destroy { volumes: Volumes::All }, Some(_)) => true,
                 (Purpose::Destroy { volumes: Volumes::Named(names) }, Some(there)) => {
                     names.contains(volume)

@@ -51,6 +51,8 @@ pub(super) fn on_deploy(phase: TaskPhase) -> bool {
         | TaskPhase::Backup
         | TaskPhase::Rehearse
         | TaskPhase::Restore
+        | TaskPhase::Copy
+        | TaskPhase::StandIn
         | TaskPhase::Return
         | TaskPhase::Settle => false,
     }
@@ -252,6 +254,8 @@ fn after(
             | TaskPhase::Backup
             | TaskPhase::Rehearse
             | TaskPhase::Restore
+            | TaskPhase::Copy
+            | TaskPhase::StandIn
             | TaskPhase::Return
             | TaskPhase::Settle,
         ) => {}

@@ -303,6 +303,23 @@ impl Profile {
         list
     }
 
+    /// Returns the same with an address of the loopback network for each host: what is rendered from it reaches nothing outside of
+    /// the network that it runs in.
+    #[must_use]
+    pub fn on_loopback(&self) -> Self {
+        let mut alone = self.clone();
+        for (index, host) in alone.document.hosts.values_mut().enumerate() {
+            host.address = format!("127.0.{}.{}", index / 250, index % 250 + 1);
+        }
+        alone
+    }
+
+    /// Returns the databases of a service's own.
+    pub fn databases_of(&self, service: &ServiceName) -> Vec<String> {
+        let declared = self.services.get(service).map(|loaded| loaded.service.databases.as_slice());
+        declared.unwrap_or_default().iter().map(|database| database.name.clone()).collect()
+    }
+
     /// Returns the hosts in the order of the profile.
     pub fn host_order(&self) -> Vec<HostName> {
         self.doc.keys(&["hosts"]).filter_map(|name| HostName::new(name).ok()).collect()

@@ -14,7 +14,7 @@ use super::{Inputs, Loaded, Profile, specs, validations};
 use crate::model::desired::{CatalogueService, IdentityAccess, IdentitySpec, IdentityUser, UserHome};
 use crate::model::spec::{Cutover, MountSource, Side, hex};
 use crate::model::{
-    ContainerName, ContainerSpec, Desired, HostName, HostSpec, SecretName, ServiceName, Slot,
+    ContainerName, ContainerSpec, Desired, HostName, HostSpec, Role, SecretName, ServiceName, Slot, TaskPhase,
 };
 
 /// Resolves a profile. The library must be the one it was loaded with.
@@ -76,6 +76,8 @@ pub(super) fn resolve_into(
     validations::resolve(profile, inputs, &mut containers);
     let volumes = containers
         .values()
+        // What a rehearsal has is made for it, and goes with it.
+        .filter(|spec| !matches!(spec.role, Role::Task { phase: TaskPhase::Copy | TaskPhase::StandIn, .. }))
         .flat_map(|spec| {
             spec.mounts.iter().filter_map(|mount| match &mount.source {
                 MountSource::Volume(volume) => Some((spec.slot.host.clone(), volume.clone())),

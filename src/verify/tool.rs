@@ -91,6 +91,7 @@ impl Place {
             spec: &spec,
             deployment: &self.deployment,
             labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            beside: None,
         };
         let id = self.engine.create(&request).await?;
         Ok(Held { engine: self.engine.as_ref(), id, files: spec.files })

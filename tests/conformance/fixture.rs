@@ -158,8 +158,13 @@ impl Fixture {
     /// Creates without uploading.
     pub async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
         let labels = self.labels();
-        let request =
-            CreateRequest::Spec { name: self.name(spec), spec, deployment: &self.deployment, labels };
+        let request = CreateRequest::Spec {
+            name: self.name(spec),
+            spec,
+            deployment: &self.deployment,
+            labels,
+            beside: None,
+        };
         self.engine.create(&request).await
     }
 

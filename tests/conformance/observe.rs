@@ -32,6 +32,7 @@ pub async fn observing_must_give_all_of_a_deployment_and_nothing_else(f: Arc<Fix
         spec: &spec,
         deployment: &f.deployment,
         labels: labels.to_map(),
+        beside: None,
     };
     f.engine.create(&request).await.unwrap();
     f.inert("lock", None).await.unwrap();

@@ -19,6 +19,7 @@ mod commands_tls;
 mod engine;
 mod faults;
 mod harness;
+mod rehearse;
 mod releases;
 mod story;
 mod toy_service;

@@ -80,6 +80,9 @@ pub struct UpgradeArgs {
     /// Do not build; use the images that are there
     #[arg(long)]
     pub no_build: bool,
+    /// Rehearse it first (see `mastic rehearse`), and begin only where that works and leaves the way back open
+    #[arg(long)]
+    pub rehearse: bool,
     /// Make no restore point before it begins
     #[arg(long)]
     pub no_backup: bool,
@@ -95,6 +98,20 @@ pub struct UpgradeArgs {
     /// Why, for the history
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,
+}
+
+/// `rehearse`
+#[derive(Clone, Debug, Args)]
+pub struct RehearseArgs {
+    /// The release to go to; without it, that of an open upgrade, or the profile's
+    #[arg(long, value_name = "SERIES", conflicts_with = "release")]
+    pub to: Option<String>,
+    /// Try also what `commit` does
+    #[arg(long)]
+    pub contract: bool,
+    /// Do not build; use the images that are there
+    #[arg(long)]
+    pub no_build: bool,
 }
 
 /// `backup`

@@ -138,6 +138,12 @@ pub enum Command {
             Without `--to`, an open upgrade goes on (`mastic resume`). With the cloud's own release it takes changes of the profile (config, tags of images) as an upgrade does: what served is kept."
     )]
     Upgrade(UpgradeArgs),
+    /// Try what an upgrade does to the databases on a copy of them: how long it takes, what it changes, whether the way back stays open
+    #[command(
+        after_help = "Nothing of the cloud is touched: the copy, and the containers that work on it, have no network, and go at the end.\n\
+            Exit codes: 0 all of it works, whatever it says of the way back (`way_back` in --json); 6 a task failed on the copy; 1 there was no rehearsal; 130 interrupted, the copy is gone."
+    )]
+    Rehearse(RehearseArgs),
     /// Return to the release that an open upgrade keeps
     #[command(visible_alias = "abort")]
     Rollback(RollbackArgs),

@@ -117,7 +117,7 @@ async fn locked(
 }
 
 /// Takes the deployment's lock, or says who holds it.
-async fn take_lock(
+pub(super) async fn take_lock(
     context: &Context,
     change: &Change<'_>,
     deployment: &DeploymentName,

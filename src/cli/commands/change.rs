@@ -14,7 +14,7 @@ use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::session::{Loaded, Make, needs_yes};
 use crate::model::desired::IdentitySpec;
-use crate::model::{DeploymentName, Desired, Observed, ReleaseName};
+use crate::model::{DeploymentName, Desired, Observed, ObservedVolume, ReleaseName};
 use crate::plan::{self, Accept, HazardKind, Options, Plan, Purpose, Volumes};
 use crate::store::{files, lock};
 
@@ -272,7 +272,9 @@ pub async fn destroy(context: &Context, args: &DestroyArgs) -> Result<Exit> {
     };
     // Naming a volume is the consent to lose it.
     let mut kinds: BTreeSet<HazardKind> = [HazardKind::Removal].into();
-    if volumes != Volumes::Keep {
+    // A copy that a rehearsal has left is no data of anybody.
+    let left = observed.hosts.values().flat_map(|host| &host.volumes).any(ObservedVolume::is_tool);
+    if volumes != Volumes::Keep || left {
         kinds.insert(HazardKind::DataLoss);
     }
     let options = Options { accept: Accept::Kinds(kinds), ..Options::default() };

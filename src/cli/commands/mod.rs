@@ -16,6 +16,7 @@ pub mod images;
 pub mod logs;
 pub mod look;
 pub mod prechecks;
+pub mod rehearse;
 pub mod secrets;
 pub mod status;
 pub mod timeline;

@@ -7,14 +7,15 @@ use anyhow::Result;
 use crate::cli::args::{BuildArgs, CommitArgs, Consent, RollbackArgs, Selection, UpgradeArgs};
 use crate::cli::commands::carry_out::carry_out;
 use crate::cli::commands::change::{Change, accept};
-use crate::cli::commands::{backup, image};
-use crate::cli::context::Context;
+use crate::cli::commands::{backup, image, rehearse};
+use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit, describe};
-use crate::cli::session::{Loaded, Make};
+use crate::cli::session::{Loaded, Make, needs_yes};
 use crate::journal;
 use crate::model::{Generation, Held, ImageName, Observed, ReleaseName, Role, TaskPhase};
-use crate::plan::{self, Options};
+use crate::plan::{self, HazardKind, Options};
 use crate::profile::{Edits, Library};
+use crate::schema::Verdict;
 use crate::store::ledger;
 
 /// `mastic upgrade`
@@ -25,15 +26,14 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     let edits = wanted(context, args, &profile, &observed)?;
     let loaded = context.load_with(&edits)?;
     let to = loaded.profile.document.release.clone();
-    if let Some(ledger) = observed.ledger.as_ref().filter(|ledger| ledger.held.is_none()) {
-        must_lead(&loaded.library, ledger.release.as_str(), to.as_str())?;
-    }
+    leads(&loaded, &observed)?;
     let selection = part(context, args, &loaded, &observed)?;
     if !args.no_build {
         let all = BuildArgs { only: Vec::new(), plan: false, no_cache: false, all: false, push: false };
         image::build_images(context, &loaded, &all).await?;
     }
     let (accept, soak) = (accept(&args.consent)?, args.soak);
+    rehearsed(context, args, &engines, &observed, &loaded).await?;
     let mut options = Options { selection, accept, soak, ..Options::upgrade() };
     if args.no_backup {
         options.phases.remove(&TaskPhase::Backup);
@@ -85,6 +85,16 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     Ok(exit)
 }
 
+/// Requires that an upgrade leads from what serves to this profile's release, where none is open.
+pub(super) fn leads(loaded: &Loaded, observed: &Observed) -> Result<(), CliError> {
+    match observed.ledger.as_ref().filter(|ledger| ledger.held.is_none()) {
+        Some(ledger) => {
+            must_lead(&loaded.library, ledger.release.as_str(), loaded.profile.document.release.as_str())
+        }
+        None => Ok(()),
+    }
+}
+
 /// Requires that an upgrade leads from one release to the other.
 fn must_lead(library: &Library, from: &str, to: &str) -> Result<(), CliError> {
     if to < from {
@@ -103,6 +113,40 @@ fn must_lead(library: &Library, from: &str, to: &str) -> Result<(), CliError> {
         Some(via) => error.help(format!("first `mastic upgrade --to {via}` and `mastic commit`")),
         None => error.help(format!("of the series between them Mastic has none that {from} leads to")),
     })
+}
+
+/// Rehearses an upgrade where that is asked for, and refuses one that would fail or could not be taken back. Otherwise says what is
+/// known.
+async fn rehearsed(
+    context: &Context,
+    args: &UpgradeArgs,
+    engines: &Engines,
+    observed: &Observed,
+    loaded: &Loaded,
+) -> Result<()> {
+    let Some(ledger) = &observed.ledger else { return Ok(()) };
+    if !args.rehearse {
+        if loaded.profile.document.release != ledger.release {
+            let images = context.images(loaded, engines).await?;
+            let images = images.into_iter().filter_map(|(name, pin)| Some((name, pin?))).collect();
+            rehearse::known(context, ledger, loaded, &images);
+        }
+        return Ok(());
+    }
+    let report = rehearse::play(context, engines, observed, loaded, false).await?;
+    context.printer.say(&rehearse::text(&report));
+    if let Some(error) = rehearse::failed(&report) {
+        return Err(error);
+    }
+    let irreversible = HazardKind::Irreversible.as_str();
+    if report.way_back.upgrade == Verdict::Closed
+        && !args.consent.accept.iter().any(|word| word == irreversible)
+    {
+        return Err(needs_yes("the upgrade would close its own way back; nothing was touched")
+            .help(format!("agree to it with --accept {irreversible}"))
+            .into());
+    }
+    Ok(())
 }
 
 /// What an upgrade is asked to change of what the profile says.

@@ -18,10 +18,17 @@ const SECOND: i64 = 1_000_000_000;
 /// Returns the body of the create request.
 pub(super) fn body(request: &CreateRequest<'_>) -> ContainerCreateBody {
     match request {
-        CreateRequest::Spec { spec, deployment, labels, .. } => ContainerCreateBody {
-            labels: Some(labels.clone().into_iter().collect()),
-            ..of_spec(spec, deployment.as_str())
-        },
+        CreateRequest::Spec { name: _, spec, deployment, labels, beside } => {
+            let mut host_config = host_config(spec, deployment.as_str());
+            if let Some(other) = beside {
+                host_config.network_mode = Some(format!("container:{other}"));
+            }
+            ContainerCreateBody {
+                labels: Some(labels.clone().into_iter().collect()),
+                host_config: Some(host_config),
+                ..of_spec(spec)
+            }
+        }
         CreateRequest::Inert { image, labels, volume, .. } => ContainerCreateBody {
             image: Some(image.clone()),
             // Never started, but the engine wants to know what it would run.
@@ -37,7 +44,7 @@ pub(super) fn body(request: &CreateRequest<'_>) -> ContainerCreateBody {
     }
 }
 
-fn of_spec(spec: &ContainerSpec, deployment: &str) -> ContainerCreateBody {
+fn of_spec(spec: &ContainerSpec) -> ContainerCreateBody {
     let entrypoint = std::iter::once(INIT_PATH.to_owned())
         .chain(spec.init_args.iter().cloned())
         .chain(std::iter::once("--".to_owned()));
@@ -51,7 +58,6 @@ fn of_spec(spec: &ContainerSpec, deployment: &str) -> ContainerCreateBody {
         healthcheck: Some(spec.check.as_ref().map_or_else(no_check, check)),
         stop_signal: Some(spec.stop.signal.clone()),
         stop_timeout: Some(spec.stop.grace.into()),
-        host_config: Some(host_config(spec, deployment)),
         ..ContainerCreateBody::default()
     }
 }

@@ -59,8 +59,13 @@ async fn make(engine: &SimEngine, name: &str, task: bool) -> ContainerId {
     let spec = spec(engine, name, task);
     let deployment = deployment();
     let labels = [(labels::DEPLOYMENT.to_owned(), deployment.to_string())].into();
-    let request =
-        CreateRequest::Spec { name: format!("t-{name}-1"), spec: &spec, deployment: &deployment, labels };
+    let request = CreateRequest::Spec {
+        name: format!("t-{name}-1"),
+        spec: &spec,
+        deployment: &deployment,
+        labels,
+        beside: None,
+    };
     let id = engine.create(&request).await.unwrap();
     engine.upload(&id, archive::config(&[], b"init").unwrap()).await.unwrap();
     id
@@ -193,6 +198,7 @@ async fn a_container_without_its_pid_1_must_not_start() {
         spec: &spec,
         deployment: &deployment,
         labels: BTreeMap::new(),
+        beside: None,
     };
     let bare = engine.create(&request).await.unwrap();
     let error = engine.start(&bare).await.unwrap_err();

@@ -18,7 +18,7 @@ use clap::error::ErrorKind;
 use args::{Cli, Command};
 use commands::{
     backup, certificates, change, check, diff, exec, gc, generate, graph, history, image, images, logs, look,
-    prechecks, rehearse, secrets, status, timeline, up, upgrade, verify,
+    pin, prechecks, rehearse, secrets, status, timeline, up, upgrade, verify,
 };
 use context::Context;
 use exit::Exit;
@@ -74,6 +74,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Build(args) => image::build(context, args).await,
         Command::Pull => image::pull(context).await,
         Command::Images(args) => images::images(context, args).await,
+        Command::Pin(args) => pin::pin(context, args).await,
         Command::Gc(args) => gc::gc(context, args).await,
         Command::Plan(args) => change::plan(context, args).await,
         Command::Deploy(args) => change::deploy(context, args).await,

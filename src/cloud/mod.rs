@@ -14,6 +14,7 @@ mod register;
 mod registrar;
 mod servers;
 pub mod session;
+mod since;
 
 pub use check::{CheckReport, check};
 pub use client_files::{ClientFiles, write_client_files};
@@ -26,6 +27,7 @@ pub use probe::Probe;
 pub use register::{Registrar, RegistrationReport};
 pub use servers::answering_servers;
 pub use session::{Api, Login, ProjectRef, Session};
+pub use since::made_since;
 
 pub(crate) use http::{Body, browser_client};
 pub(crate) use observe::text;

@@ -63,6 +63,7 @@ fn desired(identity: IdentitySpec) -> Desired {
         routes: BTreeMap::new(),
         swaps: BTreeMap::new(),
         apart: BTreeSet::new(),
+        data_plane: BTreeSet::new(),
         balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
         volumes: BTreeSet::new(),

@@ -13,10 +13,11 @@ use super::perform::Work;
 use super::report::{Outcome, RunReport, SetOutcome, StepReport, longest_chain};
 use super::unwind::unwind;
 use super::{Environment, ExecuteError, StepError};
+use crate::engine::EngineErrorKind;
 use crate::journal::entry::{JOURNAL_VERSION, PlannedStep, Stopping};
 use crate::journal::record::RECORD_VERSION;
 use crate::journal::{Event as JournalEvent, GenerationRecord, RecordOutcome, SlotRecord};
-use crate::model::{Desired, HostName, RunId, SetName};
+use crate::model::{ContainerState, Desired, HostName, Role, RunId, SetName, TaskPhase};
 use crate::plan::{Action, Change, Mark, Plan, Purpose, SlotPlan, Step, StepId};
 use crate::report::Event;
 use crate::report::event::Outcome as EventOutcome;
@@ -185,7 +186,7 @@ impl Walk<'_, '_> {
             .collect();
         let mut failures = std::mem::take(&mut progress.failures);
         let wrong = !failures.is_empty() || interrupted;
-        let mut broken = false;
+        let (mut broken, mut returned) = (false, false);
         if wrong {
             let touched: Vec<SetName> =
                 unfinished.iter().filter(|set| self.touched(set, &progress)).cloned().collect();
@@ -193,11 +194,13 @@ impl Walk<'_, '_> {
                 // Every set that was touched is new: nothing was undone, only cleaning up failed.
                 broken = progress.failed_sets.iter().any(|set| !unfinished.contains(set))
                     || self.failed_to_furnish(&progress);
-            } else if self.returns() {
+                returned = unfinished.len() == sets.len() && self.returns().await;
+            } else if self.returns().await {
                 reporter.on(Event::Phase { title: "returning to what was".to_owned(), total: None });
                 let stays = |slot: &SlotPlan| self.stays(slot, &progress);
                 let (undone, more) = unwind(self.work, self.journal, &touched, &stays).await?;
                 broken = !more.is_empty();
+                returned = !broken;
                 sets.extend(undone);
                 failures.extend(more);
             } else {
@@ -216,6 +219,7 @@ impl Walk<'_, '_> {
         if wrong {
             self.cancelled(&progress);
         }
+        let record = record.map(|record| if returned { self.as_before(record) } else { record });
         self.end(record, outcome, &mut progress, &mut failures).await?;
         let (longest_chain_seconds, chain) = longest_chain(plan, &progress.reports);
         let mut steps: Vec<StepReport> = progress.reports.into_values().collect();
@@ -342,13 +346,43 @@ impl Walk<'_, '_> {
         sets
     }
 
-    /// Whether a failure is taken back. What is destroyed is gone, and what has started may as well go on.
-    fn returns(&self) -> bool {
+    /// Whether a failure is taken back. What is destroyed is gone, and what has started may as well go on; and newer containers do
+    /// not start on older data.
+    async fn returns(&self) -> bool {
         match self.work.plan.purpose {
+            Purpose::Return { .. } => self.data_is_as_it_was().await,
             Purpose::Deploy | Purpose::Upgrade | Purpose::Rollback | Purpose::Commit | Purpose::Stop => true,
             Purpose::Backup | Purpose::Rehearse | Purpose::Restore => true,
             Purpose::Start | Purpose::Destroy { .. } => false,
         }
+    }
+
+    /// Whether no restore task of this plan may have changed anything, as far as the hosts can tell.
+    async fn data_is_as_it_was(&self) -> bool {
+        let restores = |slot: &&SlotPlan| {
+            let spec = self.work.desired.containers.get(&slot.slot);
+            matches!(spec.map(|spec| &spec.role), Some(Role::Task { phase: TaskPhase::Restore, .. }))
+        };
+        let mut any = false;
+        for slot in self.work.plan.slots.iter().filter(restores) {
+            let Some(successor) = slot.successor.as_ref().filter(|_| slot.change != Change::Keep) else {
+                continue;
+            };
+            any = true;
+            let Ok(engine) = self.work.engine(&slot.slot.host) else { return false };
+            match engine.container(successor.id().map_or(successor.name(), |id| id.0.as_str())).await {
+                Ok(there) => match (there.state, there.exit_code) {
+                    (ContainerState::Created, _) => {}
+                    // It says so where it has left all as it was; one that was killed says nothing.
+                    (ContainerState::Exited, Some(1..=127)) => {}
+                    _ => return false,
+                },
+                Err(error) if error.kind == EngineErrorKind::NotFound => {}
+                Err(_) => return false,
+            }
+        }
+        // None is left to run: the data was restored before.
+        any
     }
 
     /// Between releases what is proven stays, and what was not begun is left alone: a service has parts in several sets, and an
@@ -433,6 +467,7 @@ impl Walk<'_, '_> {
             secrets: self.work.environment.secrets.clone(),
             cloud: None,
             held: plan.holding.clone(),
+            returning: plan.returning().cloned(),
             availability: BTreeMap::new(),
             slots,
             removed: plan
@@ -442,6 +477,14 @@ impl Walk<'_, '_> {
                 .map(|slot| slot.slot.to_string())
                 .collect(),
         })
+    }
+
+    /// A return to an older release that was taken back: what served before serves.
+    fn as_before(&self, mut record: GenerationRecord) -> GenerationRecord {
+        if let Some(to) = record.returning.take() {
+            record.release = to.from;
+        }
+        record
     }
 
     /// The history's last line about this generation: written however the run went.

@@ -2,11 +2,13 @@
 
 pub mod entry;
 mod past;
+mod pin;
 pub mod record;
 pub mod replay;
 pub mod timeline;
 
 pub use entry::{Entry, Event, StepState, Stopping};
-pub use past::slots_at;
+pub use past::{before, slots_at};
+pub use pin::Pin;
 pub use record::{GenerationRecord, RecordOutcome, SlotRecord};
 pub use replay::{Replay, replay};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::record::{GenerationRecord, RecordOutcome, SlotRecord};
-use crate::model::Generation;
+use crate::model::{Generation, Held, ReleaseName};
 
 /// Returns what was in each slot (`host/container`) once a generation was done; `None` when there is no record of it.
 ///
@@ -22,4 +22,9 @@ pub fn slots_at(records: &[GenerationRecord], generation: Generation) -> Option<
         }
     }
     Some(slots)
+}
+
+/// Returns what the last upgrade from another release than the one that serves has kept: what served before it.
+pub fn before<'r>(records: &'r [GenerationRecord], serves: &ReleaseName) -> Option<&'r Held> {
+    records.iter().rev().filter_map(|record| record.held.as_ref()).find(|held| held.release != *serves)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::spec::SpecRecord;
 use crate::model::{
-    Availability, DeploymentName, Generation, Held, LedgerSummary, ReleaseName, RunId, SpecHash,
+    Availability, DeploymentName, Generation, Held, LedgerSummary, ReleaseName, Returning, RunId, SpecHash,
 };
 
 /// Changes whenever a record written by one version could be misread by another.
@@ -97,6 +97,9 @@ pub struct GenerationRecord {
     /// What an upgrade keeps from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// The return to an older release, and to its data, that it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returning: Option<Returning>,
     /// What a client saw of each API meanwhile, where one looked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub availability: BTreeMap<String, Availability>,
@@ -130,6 +133,7 @@ impl GenerationRecord {
             cloud: self.cloud.clone(),
             release: self.release.clone(),
             held: self.held.clone(),
+            returning: self.returning.clone().filter(|_| self.outcome != RecordOutcome::Done),
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Desired {
     pub swaps: BTreeMap<Slot, BTreeSet<Slot>>,
     /// Services whose containers do not change together with OpenStack's release.
     pub apart: BTreeSet<ServiceName>,
+    /// Services that carry what users' servers stand on, and use none of the cloud's data: they run on while that is restored.
+    pub data_plane: BTreeSet<ServiceName>,
     /// The containers that balance requests, each with the command in it that opens and drains a server.
     pub balancers: BTreeMap<Slot, Vec<String>>,
     /// Volumes by host.

@@ -55,6 +55,21 @@ pub struct Held {
     pub partial: bool,
 }
 
+/// A return to a release that was committed over, with the data of a restore point: from its first step until its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returning {
+    /// The generation that is to serve again.
+    pub generation: Generation,
+    /// Its release.
+    pub release: ReleaseName,
+    /// The restore point whose data it gets.
+    pub point: String,
+    /// The generation that began the return: what ran on the data before says nothing of what it is afterwards.
+    pub began: Generation,
+    /// The release that served until then.
+    pub from: ReleaseName,
+}
+
 /// "Container X on host Y": at most one container is active in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot {

@@ -18,7 +18,7 @@ pub mod spec;
 pub use availability::Availability;
 pub use check::CheckSpec;
 pub use desired::{Desired, HostSpec};
-pub use generation::{Generation, Held, Slot};
+pub use generation::{Generation, Held, Returning, Slot};
 pub use image::{ImageId, PinnedImage};
 pub use labels::Labels;
 pub use name::{

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::labels::{self, LabelRole};
-use super::{DeploymentName, Held, HostName, ImageId, Labels, ReleaseName};
+use super::{DeploymentName, Held, HostName, ImageId, Labels, ReleaseName, Returning};
 
 /// An engine's id of a container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -188,4 +188,7 @@ pub struct LedgerSummary {
     /// What an upgrade keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// The return to an older release that has not come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returning: Option<Returning>,
 }

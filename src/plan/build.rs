@@ -6,6 +6,7 @@ use super::cause::Cause;
 use super::decide::Decision;
 use super::document::{Change, Fallback, SlotPlan};
 use super::draft::{Act, Class, Draft, Drafts, Key};
+use super::hazard::HazardKind;
 use super::scene::{Scene, Seen};
 use super::step::{Action, ExitRule, Mark, Step, Target, Undo};
 use super::{cutover, fingerprint};
@@ -53,6 +54,11 @@ pub(super) fn irreversible(phase: TaskPhase) -> Option<&'static str> {
             Some("rows are rewritten in a form that the older release may not read")
         }
     }
+}
+
+/// Returns what a person agrees to where such a task runs.
+pub(super) fn irreversible_kind(phase: TaskPhase) -> HazardKind {
+    if phase == TaskPhase::Restore { HazardKind::DataLoss } else { HazardKind::Irreversible }
 }
 
 /// Returns the engine name of a container.
@@ -125,7 +131,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         Key { class, rank: self.scene.rank(set), slot: Some(slot.clone()), act, name: name.to_owned() }
     }
 
-    fn set_key(&self, class: Class, set: &SetName, act: Act) -> Key {
+    pub(super) fn set_key(&self, class: Class, set: &SetName, act: Act) -> Key {
         Key { class, rank: self.scene.rank(set), slot: None, act, name: set.to_string() }
     }
 
@@ -192,6 +198,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         self.last_of_all(work);
         self.removals(work);
         self.sets(work);
+        self.restore_order(work);
         let ready = |slot: &Slot, work| self.ready_key(work, slot);
         let mut bound = cutover::bind(self.scene, work, ready);
         bound.extend(cutover::look_first(work, ready));
@@ -502,7 +509,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         for (slot, item) in work {
             let Some((spec, _)) = &item.spec else { continue };
             if !before.contains(slot) && spec.after.iter().any(|after| access.after.contains(after)) {
-                for start in self.slot_keys(&item.set, slot, &[Act::Stop, Act::Start]) {
+                for start in self.slot_keys(&item.set, slot, self.acts_after(spec)) {
                     self.drafts.depend(&start, key.clone());
                 }
             }

@@ -142,6 +142,11 @@ pub enum Cause {
         /// For what, e.g. `stop`, `destroy`.
         what: String,
     },
+    /// The data that it uses becomes that of a restore point.
+    Restored {
+        /// Which.
+        point: String,
+    },
     /// The set failed: it returns to what it was.
     SetFailed,
 }
@@ -210,6 +215,7 @@ impl fmt::Display for Cause {
             Self::History => f.write_str("kept in the history"),
             Self::Together => f.write_str("the set becomes new as a whole"),
             Self::Asked { what } => write!(f, "asked to {what}"),
+            Self::Restored { point } => write!(f, "its data becomes that of {point}"),
             Self::SetFailed => f.write_str("the set failed and returns to what it was"),
         }
     }

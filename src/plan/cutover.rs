@@ -71,7 +71,12 @@ pub(super) fn overlaps(scene: &Scene<'_>, spec: &ContainerSpec, side: Side, deci
     };
     // Data is not changed under something that serves.
     let apart = scene.settles(&spec.service) && scene.is_last(&spec.slot);
-    declared && swapped && !apart && !decision.stop.is_empty() && decision.stop.iter().all(beside)
+    declared
+        && swapped
+        && scene.returning.is_none()
+        && !apart
+        && !decision.stop.is_empty()
+        && decision.stop.iter().all(beside)
 }
 
 /// Returns for each slot of a rolling swap the step that it waits for: its predecessor's readiness.
@@ -81,6 +86,9 @@ pub(super) fn bind<'w, 'a>(
     ready: impl Fn(&Slot, &'w BTreeMap<Slot, Work<'a>>) -> Option<Key>,
 ) -> Vec<(Slot, SetName, Key)> {
     let mut members: BTreeMap<&ContainerName, Vec<&Slot>> = BTreeMap::new();
+    if scene.returning.is_some() {
+        return Vec::new();
+    }
     for (slot, item) in work {
         let Some((spec, _)) = &item.spec else { continue };
         let rolls = match &spec.role {

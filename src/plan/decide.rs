@@ -3,6 +3,7 @@
 use super::cause::Cause;
 use super::diff::diff_label;
 use super::document::{Change, Purpose};
+use super::returning;
 use super::scene::{Scene, Seen};
 use crate::model::labels::LabelRole;
 use crate::model::spec::Side;
@@ -112,7 +113,12 @@ pub(super) fn service<'a>(
 
     let mut decision = match fit {
         Some(fit) => {
-            let (change, cause) = fitting_change(scene, &fit, &others, !live.is_empty());
+            let (change, cause) = match (fit.container.state, scene.returning) {
+                (ContainerState::Running, Some(to)) if returning::pauses(scene, spec) => {
+                    (Change::Restart, Some(Cause::Restored { point: to.point.clone() }))
+                }
+                _ => fitting_change(scene, &fit, &others, !live.is_empty()),
+            };
             Decision { successor: Some(fit), ..Decision::new(change, cause) }
         }
         None => match others.first() {
@@ -137,6 +143,10 @@ pub(super) fn service<'a>(
         },
     };
     decision.fallback = live.first().or(others.first()).copied();
+    if returning::pauses(scene, spec) && matches!(decision.change, Change::Restart | Change::Start) {
+        // Where the data stays what it was, it goes on as it is.
+        decision.fallback = decision.fallback.or(decision.successor);
+    }
     // Two generations that both ran, or a successor that was made and not started: an earlier run got half-way.
     decision.half_done =
         (decision.successor.is_some() && !others.is_empty()) || never_started || scene.interrupted;
@@ -209,16 +219,15 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
     let succeeded =
         |s: &Seen<'a>| s.container.state == ContainerState::Exited && s.container.exit_code == Some(0);
     // What was done on an earlier way back says nothing: something newer may have served since. So it is with restoring.
-    let repeats = matches!(
-        spec.role,
-        Role::Task {
-            phase: TaskPhase::Return | TaskPhase::Settle | TaskPhase::Rehearse | TaskPhase::Restore,
-            ..
-        }
-    );
+    let repeats = match &spec.role {
+        Role::Task { phase: TaskPhase::Return | TaskPhase::Settle | TaskPhase::Rehearse, .. } => true,
+        Role::Task { phase: TaskPhase::Restore, .. } => scene.returning.is_none(),
+        Role::Task { .. } | Role::Service { .. } => false,
+    };
+    let counts = |s: &&Seen<'a>| same(s) && returning::counts(scene, spec, s);
     let evidence =
-        seen.iter().find(|s| same(s) && succeeded(s)).copied().filter(|_| new_volume.is_none() && !repeats);
-    let running = seen.iter().find(|s| same(s) && s.is_live()).copied();
+        seen.iter().find(|s| counts(s) && succeeded(s)).copied().filter(|_| new_volume.is_none() && !repeats);
+    let running = seen.iter().find(|s| counts(s) && s.is_live()).copied();
     let failed = seen
         .iter()
         .find(|s| same(s) && s.container.state == ContainerState::Exited && !succeeded(s))
@@ -236,6 +245,9 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
                 (Some(volume), _, _) if !seen.is_empty() => Cause::NewVolume { volume },
                 (_, Some(failed), _) => {
                     Cause::TaskFailed { code: failed.container.exit_code, generation: failed.generation() }
+                }
+                (_, None, None) if let Some(to) = scene.returning.filter(|_| seen.iter().any(succeeded)) => {
+                    Cause::Restored { point: to.point.clone() }
                 }
                 (_, None, Some(older)) => Cause::Triggered {
                     diffs: diff_label(&older.labels.spec, &spec.record(&scene.desired.init_digest)),
@@ -291,14 +303,19 @@ pub(super) fn task<'a>(scene: &Scene<'a>, spec: &ContainerSpec, hash: &SpecHash)
     decision
 }
 
-/// Decides, on the way back, for a task that is not part of it: what the newer release has run is forgotten.
+/// Decides, on the way back, for a task that is not part of it: what the newer release has run is forgotten; with older data, all.
 pub(super) fn left_behind<'a>(scene: &Scene<'a>, spec: &ContainerSpec) -> Option<Decision<'a>> {
-    let generation = scene.back_to()?;
-    let newer: Vec<Seen<'a>> =
-        scene.seen(&spec.slot).iter().filter(|s| s.generation() > generation).copied().collect();
+    let forgotten = |s: &&Seen<'a>| match scene.returning {
+        Some(to) => spec.is_task() && s.generation() < to.began,
+        None => scene.back_to().is_some_and(|generation| s.generation() > generation),
+    };
+    let newer: Vec<Seen<'a>> = scene.seen(&spec.slot).iter().filter(forgotten).copied().collect();
     let first = newer.first()?;
-    let mut decision =
-        Decision::new(Change::Clean, Some(Cause::Superseded { generation: first.generation() }));
+    let cause = match scene.returning {
+        Some(to) => Cause::Restored { point: to.point.clone() },
+        None => Cause::Superseded { generation: first.generation() },
+    };
+    let mut decision = Decision::new(Change::Clean, Some(cause));
     for seen in newer {
         if seen.is_live() {
             decision.outlast.push(seen);

@@ -11,8 +11,8 @@ use super::options::{Selection, Volumes};
 use super::step::{Action, Step, StepId, Target};
 use crate::model::spec::Side;
 use crate::model::{
-    CheckSpec, DeploymentName, Generation, Held, HostName, PinnedImage, ReleaseName, ServiceName, SetName,
-    Slot,
+    CheckSpec, DeploymentName, Generation, Held, HostName, PinnedImage, ReleaseName, Returning, ServiceName,
+    SetName, Slot,
 };
 
 /// Changes whenever a plan written by one version could be misread by another.
@@ -36,6 +36,11 @@ pub enum Purpose {
     Rehearse,
     /// Make a restore point the data.
     Restore,
+    /// Return to a release that was committed over, with the data of a restore point.
+    Return {
+        /// To what.
+        to: Returning,
+    },
     /// Stop all, keep all.
     Stop,
     /// Start what was stopped.
@@ -52,7 +57,7 @@ impl Purpose {
     pub fn reconciles(&self) -> bool {
         match self {
             Self::Deploy | Self::Upgrade | Self::Rollback | Self::Commit => true,
-            Self::Backup | Self::Rehearse | Self::Restore => true,
+            Self::Backup | Self::Rehearse | Self::Restore | Self::Return { .. } => true,
             Self::Stop | Self::Start | Self::Destroy { .. } => false,
         }
     }
@@ -67,7 +72,7 @@ impl Purpose {
         match self {
             Self::Deploy => "deploy",
             Self::Upgrade => "upgrade",
-            Self::Rollback => "rollback",
+            Self::Rollback | Self::Return { .. } => "rollback",
             Self::Commit => "commit",
             Self::Backup => "backup",
             Self::Rehearse => "rehearse",
@@ -234,6 +239,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns the return to an older release and its data that it is.
+    pub fn returning(&self) -> Option<&Returning> {
+        match &self.purpose {
+            Purpose::Return { to } => Some(to),
+            _ => None,
+        }
+    }
+
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -43,6 +43,7 @@ pub fn desired(desired: &Desired) -> String {
         routes: _,
         swaps: _,
         apart: _,
+        data_plane: _,
         balancers: _,
         volumes,
         identity: wanted,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HostName, ImageId, ReleaseName, ServiceName, SetName, Slot};
+use crate::model::{Generation, HostName, ImageId, ReleaseName, ServiceName, SetName, Slot};
 
 /// Kinds of hazards, as they are accepted on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub enum HazardKind {
     Removal,
     /// A task cannot be undone.
     Irreversible,
-    /// A volume goes with its data.
+    /// A volume goes with its data, or what was written since a restore point.
     DataLoss,
     /// A container starts after another one that is neither there nor selected.
     MissingDependency,
@@ -133,6 +133,18 @@ pub enum Blocker {
         /// What it makes impossible to go back to.
         held: ReleaseName,
     },
+    /// A return to an older release has not come to its end, and something else is asked for.
+    Returning {
+        /// To which release.
+        release: ReleaseName,
+        /// To which generation.
+        generation: Generation,
+    },
+    /// A return to another release is asked for, and that one serves.
+    Serves {
+        /// Which.
+        release: ReleaseName,
+    },
     /// Containers wait for each other.
     Cycle {
         /// The slots on the cycle.
@@ -169,6 +181,13 @@ impl fmt::Display for Blocker {
                 f,
                 "the commit has begun, {task} has run: {held} cannot be relied on to serve this data any more; `mastic commit` finishes it"
             ),
+            Self::Returning { release, generation } => {
+                write!(
+                    f,
+                    "the return to {release} (generation {generation}) and its data has not come to its end: `mastic rollback --restore` goes on with it"
+                )
+            }
+            Self::Serves { release } => write!(f, "{release} serves already"),
             Self::Cycle { slots } => {
                 let names: Vec<_> = slots.iter().map(ToString::to_string).collect();
                 write!(f, "these wait for each other: {}", names.join(", "))

@@ -22,6 +22,7 @@ mod purpose;
 mod reconcile;
 pub mod rehearsal;
 pub mod render;
+mod returning;
 mod scene;
 pub mod step;
 pub mod verify;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::Purpose;
 use super::hazard::Accept;
-use crate::model::{ServiceName, SetName, TaskPhase};
+use crate::model::{Generation, Observed, ReleaseName, Returning, ServiceName, SetName, TaskPhase};
 
 /// Which part of the deployment a plan may touch. Empty sets mean everything.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -69,6 +69,29 @@ impl Options {
             phases: [TaskPhase::Return, TaskPhase::Settle].into(),
             ..Self::default()
         }
+    }
+
+    /// Returns the options of a return to a generation of another release, with the data of a restore point: one that is under way
+    /// goes on. The older release's own tasks run on that data as in a deploy.
+    pub fn return_to(
+        observed: &Observed,
+        generation: Generation,
+        release: &ReleaseName,
+        point: &str,
+    ) -> Self {
+        let ledger = observed.ledger.as_ref();
+        let open = ledger.and_then(|ledger| ledger.returning.clone());
+        let same = open.filter(|open| open.generation == generation && open.point == point);
+        let to = same.unwrap_or_else(|| Returning {
+            generation,
+            release: release.clone(),
+            point: point.to_owned(),
+            began: Generation::new(observed.last_generation.saturating_add(1)).unwrap_or(Generation::FIRST),
+            from: ledger.map_or(release, |ledger| &ledger.release).clone(),
+        });
+        let mut options = Self { purpose: Purpose::Return { to }, ..Self::default() };
+        options.phases.extend([TaskPhase::Backup, TaskPhase::Restore]);
+        options
     }
 
     /// Returns the options of the end of an upgrade.

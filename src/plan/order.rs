@@ -6,7 +6,8 @@ use super::build::{Builder, Work};
 use super::cutover;
 use super::document::{Change, Purpose};
 use super::draft::{Act, Class, Key};
-use crate::model::{Role, Slot, TaskPhase};
+use super::returning;
+use crate::model::{ContainerSpec, Role, Slot, TaskPhase};
 
 impl Builder<'_, '_> {
     /// In a commit, what was kept goes only once all that only it needed is gone well: until then the upgrade is open.
@@ -26,6 +27,9 @@ impl Builder<'_, '_> {
 
     /// A project changes to another release part by part: first what understands both, on the way back that last.
     pub(super) fn swap_order(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        if self.scene.returning.is_some() {
+            return;
+        }
         let swapped =
             |slot: &Slot| work.get(slot).filter(|item| !item.decision.stop.is_empty() && item.spec.is_some());
         for (slot, item) in work {
@@ -91,7 +95,7 @@ impl Builder<'_, '_> {
                 if swapped && self.scene.returns() && self.scene.kin(slot, after) {
                     continue;
                 }
-                let acts = &[Act::Stop, Act::Start];
+                let acts = self.acts_after(spec);
                 // Where no balancer parts the two, a first question may reach the one that is ending (an agent waited its minute).
                 let desired = self.scene.desired;
                 let shares = work.get(after).filter(|other| {
@@ -108,6 +112,12 @@ impl Builder<'_, '_> {
                 }
             }
         }
+    }
+
+    /// What a slot does only after what it starts after is ready.
+    pub(super) fn acts_after(&self, spec: &ContainerSpec) -> &'static [Act] {
+        // Where the data changes, what uses it stops before what has it does.
+        if returning::pauses(self.scene, spec) { &[Act::Start] } else { &[Act::Stop, Act::Start] }
     }
 
     /// Removed slots: stopped before a slot that is new on the same host starts, since that may want the same port;
@@ -128,7 +138,7 @@ impl Builder<'_, '_> {
                     self.drafts.depend(stop, upload);
                     self.drafts.depend(&start, stop.clone());
                 }
-                if newcomers.is_empty() {
+                if newcomers.is_empty() && self.scene.returning.is_none() {
                     for ready in &all_ready {
                         self.drafts.depend(stop, ready.clone());
                     }

@@ -24,6 +24,7 @@ pub(super) fn of<'a>(
         | Purpose::Backup
         | Purpose::Rehearse
         | Purpose::Restore
+        | Purpose::Return { .. }
         | Purpose::Stop
         | Purpose::Start
         | Purpose::Destroy { .. } => return None,

@@ -13,6 +13,7 @@ use super::fingerprint;
 use super::hazard::{Blocker, Hazard, HazardKind};
 use super::options::Options;
 use super::part;
+use super::returning;
 use super::scene::{Scene, Seen};
 use crate::model::spec::Side;
 use crate::model::{
@@ -70,7 +71,8 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         builder.furnishing();
     }
     let held = part::held_afterwards(&scene);
-    let ends = scene.holding.is_some() && ends_or_completes(&scene, held.as_ref());
+    let ends = scene.holding.is_some() && ends_or_completes(&scene, held.as_ref())
+        || observed.ledger.as_ref().is_some_and(|ledger| ledger.returning.is_some());
     if builder.is_empty() && (scene.interrupted || ends) {
         // Nothing is left to do, but the history still says that a run is going on, or that an upgrade is open.
         builder.history_alone();
@@ -126,6 +128,7 @@ fn ends_or_completes(scene: &Scene<'_>, held: Option<&Held>) -> bool {
         | Purpose::Backup
         | Purpose::Rehearse
         | Purpose::Restore
+        | Purpose::Return { .. }
         | Purpose::Stop
         | Purpose::Start
         | Purpose::Destroy { .. } => false,
@@ -141,7 +144,8 @@ fn registration_due(scene: &Scene<'_>) -> bool {
     let selected = access.after.iter().any(|slot| scene.takes(slot))
         || (access.after.is_empty() && scene.options.selection.is_everything());
     let last = scene.observed.ledger.as_ref().and_then(|ledger| ledger.identity.as_ref());
-    selected && last != Some(&fingerprint::identity(&scene.desired.identity))
+    // What was told to newer data is not in older.
+    selected && (scene.returning.is_some() || last != Some(&fingerprint::identity(&scene.desired.identity)))
 }
 
 /// Returns whether flavors or networks are to be made: only with the whole cloud, since any service may be asked for them.
@@ -150,7 +154,8 @@ fn furnishing_due(scene: &Scene<'_>) -> bool {
     let possible = scene.desired.identity.access.is_some() && scene.options.selection.is_everything();
     let last = scene.observed.ledger.as_ref().and_then(|ledger| ledger.cloud.as_ref());
     let alone = scene.options.purpose.is_tasks_alone();
-    possible && !alone && !wanted.is_empty() && last != Some(&fingerprint::cloud(wanted))
+    let due = scene.returning.is_some() || last != Some(&fingerprint::cloud(wanted));
+    possible && !alone && !wanted.is_empty() && due
 }
 
 /// A container that runs and is not yet known to be healthy is waited for when something starts after it.
@@ -219,8 +224,22 @@ fn blockers(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Bloc
 
 /// What is asked for at the wrong time.
 fn not_now(scene: &Scene<'_>) -> Option<Blocker> {
-    let open = scene.observed.ledger.as_ref().and_then(|ledger| Some((ledger.held.as_ref()?, ledger)));
-    match scene.options.purpose {
+    let ledger = scene.observed.ledger.as_ref();
+    let open = ledger.and_then(|ledger| Some((ledger.held.as_ref()?, ledger)));
+    if let Some(open) = ledger.and_then(|ledger| ledger.returning.as_ref())
+        && scene.returning.is_none()
+    {
+        return Some(Blocker::Returning { release: open.release.clone(), generation: open.generation });
+    }
+    match &scene.options.purpose {
+        Purpose::Return { to } => match (ledger, open) {
+            (None, _) => Some(Blocker::NothingDeployed),
+            (Some(_), Some((held, ledger))) => {
+                Some(Blocker::StillHeld { held: held.release.clone(), serves: ledger.release.clone() })
+            }
+            (Some(ledger), None) => (ledger.returning.is_none() && ledger.release == to.release)
+                .then(|| Blocker::Serves { release: to.release.clone() }),
+        },
         Purpose::Upgrade if scene.holding.is_none() => Some(Blocker::NothingDeployed),
         Purpose::Upgrade => {
             let (held, ledger) = open?;
@@ -295,7 +314,8 @@ fn hazards(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Hazar
             Change::Replace | Change::Restart | Change::Start
                 if !stop.is_empty() || *change == Change::Restart =>
             {
-                if !item.overlaps && !has_twin(scene, slot) {
+                let told = item.spec.as_ref().is_some_and(|(spec, _)| returning::pauses(scene, spec));
+                if !item.overlaps && !told && !has_twin(scene, slot) {
                     add(
                         HazardKind::Outage,
                         slot,
@@ -320,7 +340,8 @@ fn hazards(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Hazar
             && *change == Change::Run
             && let Some(reason) = super::build::irreversible(*phase)
         {
-            add(HazardKind::Irreversible, slot, format!("{slot} cannot be undone: {reason}"));
+            let kind = super::build::irreversible_kind(*phase);
+            add(kind, slot, format!("{slot} cannot be undone: {reason}"));
         }
         if matches!(change, Change::Keep | Change::Clean) {
             continue;
@@ -336,6 +357,10 @@ fn hazards(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Hazar
                 );
             }
         }
+    }
+    if let Some(to) = scene.returning.filter(|_| !scene.restored) {
+        let text = format!("no API answers from the first stop until {} serves; servers run on", to.release);
+        found.insert(Hazard { kind: HazardKind::Outage, slot: None, volume: None, text });
     }
     found
 }

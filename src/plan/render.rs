@@ -98,6 +98,13 @@ fn header(out: &mut String, plan: &Plan) {
                 purpose.as_str()
             )
         }
+        Purpose::Return { to } => {
+            writeln!(
+                out,
+                " # rollback deployment {deployment}, release {release} with the data of restore point {}, {hosts}: {generation}",
+                to.point
+            )
+        }
         Purpose::Stop | Purpose::Start | Purpose::Destroy { .. } => {
             writeln!(out, " # {} deployment {deployment}, {hosts}: {generation}", purpose.as_str())
         }

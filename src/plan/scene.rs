@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::decide::Decision;
 use super::document::{Change, Purpose};
 use super::options::Options;
-use super::part;
+use super::{part, returning};
 use crate::model::labels::LabelRole;
 use crate::model::spec::MountSource;
 use crate::model::{
     ContainerSpec, ContainerState, Desired, Generation, Held, HostName, Labels, Observed, ObservedContainer,
-    ReleaseName, Role, ServiceName, SetName, Slot, TaskPhase, VolumeName,
+    ReleaseName, Returning, Role, ServiceName, SetName, Slot, TaskPhase, VolumeName,
 };
 
 /// One container of a slot.
@@ -64,6 +64,10 @@ pub(super) struct Scene<'a> {
     part: Option<BTreeSet<&'a Slot>>,
     /// Whether the youngest generation's run did not come to its end.
     pub interrupted: bool,
+    /// The return to an older release and its data, where this plan is one.
+    pub returning: Option<&'a Returning>,
+    /// Whether the data is that of the restore point already.
+    pub restored: bool,
     /// What is kept while this plan is carried out.
     pub holding: Option<Held>,
     /// What is kept afterwards.
@@ -126,11 +130,32 @@ impl<'a> Scene<'a> {
             | Purpose::Backup
             | Purpose::Rehearse
             | Purpose::Restore
+            | Purpose::Return { .. }
             | Purpose::Stop
             | Purpose::Start
             | Purpose::Destroy { .. } => (before.clone(), before),
         };
-        Self { desired, observed, options, slots, volumes, ranks, part, interrupted, holding, held }
+        let returning = match &options.purpose {
+            Purpose::Return { to } => Some(to),
+            _ => None,
+        };
+        let restored = false;
+        let mut scene = Self {
+            desired,
+            observed,
+            options,
+            slots,
+            volumes,
+            ranks,
+            part,
+            interrupted,
+            returning,
+            restored,
+            holding,
+            held,
+        };
+        scene.restored = returning::is_restored(&scene);
+        scene
     }
 
     /// Returns the generation to go back to, where that is asked for.
@@ -260,6 +285,8 @@ impl<'a> Scene<'a> {
     /// Returns whether what has this role is part of this plan: tasks by their phase; services, unless tasks alone were asked for.
     pub(super) fn has_phase(&self, role: &Role) -> bool {
         match role {
+            // A copy of what was is one of what was there before.
+            Role::Task { phase: TaskPhase::Backup | TaskPhase::Restore, .. } if self.restored => false,
             Role::Service { .. } => !self.options.purpose.is_tasks_alone(),
             Role::Task { phase, .. } => self.options.phases.contains(phase),
         }

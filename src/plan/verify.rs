@@ -52,6 +52,7 @@ pub fn verify(plan: &Plan, desired: &Desired, observed: &Observed) -> Result<(),
         check.removals();
         check.volumes();
         check.irreversible();
+        check.restored();
         check.history();
     }
     let found = check.found;
@@ -420,10 +421,10 @@ impl<'a> Check<'a> {
         }
         for (index, step) in self.steps() {
             let Some(slot) = &step.slot else { continue };
-            // On the way back all of a service may stop before any of it starts.
+            // On the way back all of a service may stop before any of it starts; where data changes, all stops.
             let stops = matches!(step.action, Action::StopContainer { .. });
             if !matches!(step.action, Action::StartContainer { .. }) && !stops
-                || stops && self.plan.purpose == Purpose::Rollback
+                || stops && matches!(self.plan.purpose, Purpose::Rollback | Purpose::Return { .. })
             {
                 continue;
             }
@@ -574,7 +575,8 @@ impl<'a> Check<'a> {
                     | Purpose::Commit
                     | Purpose::Backup
                     | Purpose::Rehearse
-                    | Purpose::Restore,
+                    | Purpose::Restore
+                    | Purpose::Return { .. },
                     _,
                 ) => false,
             };
@@ -602,13 +604,18 @@ impl<'a> Check<'a> {
                 {
                     continue;
                 }
+                (_, Undo::Impossible(_)) if self.phase(step) == Some(TaskPhase::Restore) => {
+                    HazardKind::DataLoss
+                }
                 (_, Undo::Impossible(_)) => HazardKind::Irreversible,
                 (_, Undo::Step(_) | Undo::Nothing) => continue,
             };
             let told = self.plan.hazards.iter().any(|hazard| {
                 hazard.kind == kind
                     && match kind {
-                        HazardKind::DataLoss => hazard.volume.as_deref() == Some(step.action.object()),
+                        HazardKind::DataLoss if step.slot.is_none() => {
+                            hazard.volume.as_deref() == Some(step.action.object())
+                        }
                         _ => hazard.slot == step.slot,
                     }
             });
@@ -624,9 +631,56 @@ impl<'a> Check<'a> {
                 .as_ref()
                 .and_then(|s| self.desired.containers.get(s))
                 .is_some_and(|spec| matches!(&spec.role, Role::Task { .. }));
-            if kind == HazardKind::Irreversible && !task_of_later_phase {
+            if step.slot.is_some() && !task_of_later_phase {
                 self.violation(Some(step), "hazard", "only a task may be irreversible");
             }
+        }
+    }
+
+    /// The phase of a step's task.
+    fn phase(&self, step: &Step) -> Option<TaskPhase> {
+        match &self.desired.containers.get(step.slot.as_ref()?)?.role {
+            Role::Task { phase, .. } => Some(*phase),
+            Role::Service { .. } => None,
+        }
+    }
+
+    /// Data is restored under nobody: all that runs has stopped, but for what uses none, and nothing starts before it is done.
+    fn restored(&mut self) {
+        let Purpose::Return { .. } = self.plan.purpose else { return };
+        let restores = |step: &Step| self.phase(step) == Some(TaskPhase::Restore);
+        let begun: Vec<usize> = self
+            .steps()
+            .filter(|(_, step)| restores(step) && matches!(step.action, Action::StartContainer { .. }))
+            .map(|(index, _)| index)
+            .collect();
+        let done: Vec<usize> = self
+            .steps()
+            .filter(|(_, step)| restores(step) && step.action.is_wait())
+            .map(|(i, _)| i)
+            .collect();
+        let mut found = Vec::new();
+        for (at, there) in self.there.iter().filter(|(_, there)| lives(there)) {
+            let Some(labels) = &there.slot_labels else { continue };
+            let apart =
+                labels.role != LabelRole::Service || self.desired.data_plane.contains(&labels.service);
+            let stops = self.on(*at, |a| matches!(a, Action::StopContainer { .. }));
+            if !apart && begun.iter().any(|start| !stops.iter().any(|stop| self.is_before(*stop, *start))) {
+                found.push((None, format!("{} runs while its data is restored", at.1)));
+            }
+        }
+        for (index, step) in self.steps() {
+            let Some(spec) = step.slot.as_ref().and_then(|slot| self.desired.containers.get(slot)) else {
+                continue;
+            };
+            let uses = !spec.is_task() && !self.desired.data_plane.contains(&spec.service);
+            let starts = uses && matches!(step.action, Action::StartContainer { .. });
+            if starts && done.iter().any(|done| !self.is_before(*done, index)) {
+                found.push((Some(step), format!("{} starts before the data is restored", spec.slot)));
+            }
+        }
+        for (step, text) in found {
+            self.violation(step, "restored", text);
         }
     }
 

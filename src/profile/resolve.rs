@@ -101,6 +101,12 @@ pub(super) fn resolve_into(
             .filter(|(_, loaded)| loaded.service.own_upgrade)
             .map(|(name, _)| name.clone())
             .collect(),
+        data_plane: profile
+            .services
+            .iter()
+            .filter(|(_, loaded)| loaded.service.data_plane)
+            .map(|(name, _)| name.clone())
+            .collect(),
         balancers,
         volumes,
         identity,

@@ -27,6 +27,10 @@ pub struct Service {
     /// change is felt by all others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_upgrade: bool,
+    /// It carries what users' servers stand on (guests, the switch) and uses none of the databases: it runs on while a restore point
+    /// becomes the data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub data_plane: bool,
     /// Services that come first where they are in the profile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<ServiceName>,

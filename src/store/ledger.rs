@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use crate::engine::archive::{self, Entry, Tree};
 use crate::engine::{CreateRequest, Engine, EngineErrorKind, EngineResult};
-use crate::journal::GenerationRecord;
+use crate::journal::{GenerationRecord, Pin};
 use crate::model::labels::{self, LabelRole};
-use crate::model::{ContainerId, DeploymentName, HostName};
+use crate::model::{ContainerId, DeploymentName, Generation, HostName};
 use crate::store::inert;
 
 /// Where the volume is mounted.
 const MOUNT: &str = "/ledger";
 /// The folder in it. The digits sort as text up to a million generations.
 const FOLDER: &str = "/ledger/generations";
+/// What is said of generations later: a record itself never changes once its run has ended.
+const PINS: &str = "/ledger/pins";
 
 /// The engine name of both container and volume.
 pub fn name(deployment: &DeploymentName) -> String {
@@ -33,6 +35,44 @@ pub async fn write(
     let path = format!("{FOLDER}/{:06}.json", record.generation.get());
     let tree: Tree = [(path, Entry::file(record.json(), 0o644))].into();
     engine.upload(&container, inert::packed(engine, &tree)?).await
+}
+
+/// Writes down on a host that a generation is pinned, or no longer.
+pub async fn write_pin(engine: &dyn Engine, deployment: &DeploymentName, pin: &Pin) -> EngineResult<()> {
+    let container = open(engine, deployment).await?;
+    let path = format!("{PINS}/{:06}.json", pin.generation.get());
+    let tree: Tree = [(path, Entry::file(pin.json(), 0o644))].into();
+    engine.upload(&container, inert::packed(engine, &tree)?).await
+}
+
+/// Returns the generations that are pinned, by what any host says. A damaged word counts: what is kept too long does no harm.
+pub async fn pins(
+    engines: &BTreeMap<HostName, Arc<dyn Engine>>,
+    deployment: &DeploymentName,
+) -> EngineResult<BTreeMap<Generation, Pin>> {
+    let mut all: BTreeMap<Generation, Pin> = BTreeMap::new();
+    for engine in engines.values() {
+        let container = match engine.container(&name(deployment)).await {
+            Ok(there) => there.id,
+            Err(error) if error.kind == EngineErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let bytes = match engine.download(&container, PINS).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind == EngineErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for (path, entry) in archive::unpack(&bytes).unwrap_or_default() {
+            let Some(bytes) = entry.bytes() else { continue };
+            let Some(pin) = Pin::read(&path, bytes) else { continue };
+            let newer = all.get(&pin.generation).is_none_or(|known| known.since <= pin.since);
+            if newer {
+                all.insert(pin.generation, pin);
+            }
+        }
+    }
+    all.retain(|_, pin| pin.pinned);
+    Ok(all)
 }
 
 /// Returns the ledger's container, made when it is missing.

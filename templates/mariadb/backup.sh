@@ -1,11 +1,12 @@
 # What is known of restore points: made, tried, taken back. Each is a stream of mariadb-backup in one file, and a line about it.
 #
-#     backup.sh make POINT RELEASE       copies all databases, which are that release's, consistently, while they are used
+#     backup.sh make POINT RELEASE [KEPT]  copies all databases, which are that release's, consistently, while they are used; KEPT, another
+#                                        point, does not go for it
 #     backup.sh rehearse POINT RELEASE   restores it beside the server, starts a server on it, and looks at every table
 #     backup.sh restore POINT RELEASE    makes it the server's data; the server must not run
 set -eu -o pipefail
 home=/var/backups/mysql data=/var/lib/mysql/data
-point=$2 release=$3
+point=$2 release=$3 kept=${4:-}
 file="$home/data/$point"
 about="$home/points/$point.json"
 mkdir -p "$home/data" "$home/points"
@@ -55,9 +56,13 @@ END
     mv "$home/data/.new" "$file"
     mv "$home/points/.new" "$about"
     sync "$home/data" "$home/points"
-    # The oldest go.
-    ls -t "$home/points" | tail -n +{{ var.mariadb_backups + 1 }} | while read -r old; do
-        rm -f "$home/points/$old" "$home/data/${old%.json}"
+    # The oldest go, but what is pinned, which does not count.
+    left={{ var.mariadb_backups }}
+    ls -t "$home/points" | while read -r name; do
+        name=${name%.json}
+        if [ -s "$home/pins/$name" ] || [ "$name" = "$kept" ]; then continue; fi
+        left=$((left - 1))
+        if [ "$left" -lt 0 ]; then rm -f "$home/points/$name.json" "$home/data/$name"; fi
     done
     echo "made $point: $((bytes / 1024)) KiB in $((SECONDS - began)) s"
 }

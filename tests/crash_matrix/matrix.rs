@@ -28,6 +28,7 @@ enum Kind {
     Upgrade,
     Rollback,
     Commit,
+    Return,
     Destroy,
 }
 
@@ -65,6 +66,16 @@ async fn stage(kind: Kind, counting: Counting) -> (World, Goal, Option<Desired>,
             } else {
                 (world, Goal::Commit(Box::new(new.clone())), Some(new.clone()), new)
             }
+        }
+        Kind::Return => {
+            world.deployed(&old).await;
+            for goal in [Goal::Upgrade(Box::new(new.clone())), Goal::Commit(Box::new(new.clone()))] {
+                let ended = world.go(&goal).await;
+                assert!(matches!(&ended, Ended::Ran(report) if report.outcome == Outcome::Done), "{ended:?}");
+            }
+            world.exactly(&new, "after the commit").await;
+            world.faults.forget_calls();
+            (world, Goal::Return(Box::new(old.clone())), Some(new), old)
         }
         Kind::Destroy => {
             world.deployed(&old).await;
@@ -104,6 +115,19 @@ async fn one(kind: Kind, counting: Counting, number: usize, fault: Fault) {
         assert!(world.data_is_there(), "{when}: the volume's data is gone");
     }
     match (&first, kind) {
+        (Ended::Ran(report), Kind::Return) => {
+            let ledger = world.observe(&new).await.unwrap().ledger.expect("a record");
+            match report.outcome {
+                Outcome::Done => world.exactly(&new, &when).await,
+                Outcome::Undone => {
+                    let before = old.as_ref().unwrap();
+                    assert_eq!(world.serving(&new).await, World::services(before), "{when}");
+                    assert_eq!((ledger.release, ledger.returning), (before.release.clone(), None), "{when}");
+                }
+                // Newer containers never start on older data: it stands, and the next run goes on.
+                _ => assert!(ledger.returning.is_some(), "{when}: {report:?}"),
+            }
+        }
         // Whoever is not killed leaves every set whole, and says how it went.
         (Ended::Ran(report), Kind::Deploy | Kind::Change | Kind::Upgrade | Kind::Rollback | Kind::Commit) => {
             match report.outcome {
@@ -139,6 +163,12 @@ async fn one(kind: Kind, counting: Counting, number: usize, fault: Fault) {
     }
     match kind {
         Kind::Deploy | Kind::Change | Kind::Rollback | Kind::Commit => world.exactly(&new, &when).await,
+        Kind::Return => {
+            world.exactly(&new, &when).await;
+            let ledger = world.observe(&new).await.unwrap().ledger.expect("a record");
+            assert_eq!((ledger.release, ledger.returning), (new.release.clone(), None), "{when}");
+            only_older_ones_started_on_older_data(&world, &when);
+        }
         Kind::Upgrade => world.holds(old.as_ref().unwrap(), &new, &when).await,
         // Looking at the kept history makes its never-started container anew (see `observe`); nothing else may be there.
         Kind::Destroy => {
@@ -154,6 +184,30 @@ async fn one(kind: Kind, counting: Counting, number: usize, fault: Fault) {
         let again = world.go(&goal).await;
         assert!(matches!(again, Ended::Empty), "{when}: a third plan is not empty: {again:?}");
     }
+}
+
+/// Requires that nothing of the newer release (generation 2) was started once the data was that of the point, and that what
+/// servers stand on was left alone.
+fn only_older_ones_started_on_older_data(world: &World, when: &str) {
+    let calls = world.faults.calls();
+    let starts: Vec<&str> =
+        calls.iter().filter(|call| call.operation == "start").map(|call| call.subject.as_str()).collect();
+    let restored = starts.iter().rposition(|name| name.contains("mariadb-restore"));
+    let restored = restored.unwrap_or_else(|| panic!("{when}: nothing was restored: {starts:?}"));
+    let late: Vec<&&str> = starts[restored..].iter().filter(|name| name.ends_with("-2")).collect();
+    assert!(late.is_empty(), "{when}: {late:?} started on older data");
+    let touched = calls.iter().find(|call| call.mutating && call.subject.contains("libvirt"));
+    assert!(touched.is_none(), "{when}: {touched:?}");
+}
+
+#[tokio::test]
+async fn a_return_to_older_data_killed_at_any_change_must_be_finished_by_the_next() {
+    matrix(Kind::Return, Counting::Changes, &KILLS).await;
+}
+
+#[tokio::test]
+async fn a_return_to_older_data_must_survive_any_failure_of_any_change() {
+    matrix(Kind::Return, Counting::Changes, &FAILURES).await;
 }
 
 #[tokio::test]

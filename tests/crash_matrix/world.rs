@@ -12,8 +12,8 @@ use mastic::model::cloud::Cloud;
 use mastic::model::desired::IdentitySpec;
 use mastic::model::spec::{SpecRecord, TaskTrigger};
 use mastic::model::{
-    ContainerName, ContainerSpec, ContainerState, Desired, HostName, Labels, Observed, Role, SetName,
-    SpecHash, TaskPhase,
+    ContainerName, ContainerSpec, ContainerState, Desired, Generation, HostName, Labels, Observed, Role,
+    SetName, SpecHash, TaskPhase,
 };
 use mastic::plan::{Accept, Blocker, Options, Plan, Volumes, destroy, reconcile, render, verify};
 use mastic::report::Silent;
@@ -73,6 +73,8 @@ pub enum Goal {
     Upgrade(Box<Desired>),
     Rollback(Box<Desired>),
     Commit(Box<Desired>),
+    /// To the release of the first, with the data that the older generation left.
+    Return(Box<Desired>),
     Destroy(Box<Desired>),
 }
 
@@ -92,6 +94,7 @@ impl World {
             "keystone-return",
             "keystone-settle",
             "mariadb-backup",
+            "mariadb-restore",
         ];
         for task in tasks {
             engine.behave(task, Behaviour::exits(Duration::ZERO, 0));
@@ -115,7 +118,7 @@ impl World {
             c.0.image.id = self.engine.add_image(&c.0.image.reference, &[]);
             c
         };
-        let what = desired([
+        let mut what = desired([
             fixed(C::service("mariadb").set("database").volume("mariadb").file("/etc/my.cnf", config)),
             fixed(
                 C::task("mariadb-setup", TaskTrigger::Once)
@@ -146,7 +149,15 @@ impl World {
                     .set("database")
                     .after(&["mariadb"]),
             ),
+            fixed(
+                C::phase("mariadb-restore", TaskTrigger::Spec, TaskPhase::Restore)
+                    .set("database")
+                    .volume("mariadb"),
+            ),
+            // What servers stand on.
+            fixed(C::service("libvirt").set("compute")),
         ]);
+        what.data_plane.insert("libvirt".parse().unwrap());
         let mut what = with_balancer(what, "haproxy");
         what.swaps.insert(slot("keystone-api"), [slot("keystone-admin")].into());
         what.release = release.parse().unwrap();
@@ -181,6 +192,10 @@ impl World {
                     what,
                 )
             }
+            Goal::Return(what) => {
+                let options = Options::return_to(found, Generation::FIRST, &what.release, "generation-1");
+                (reconcile(what, found, &Options { accept: Accept::Everything, ..options }), what)
+            }
             Goal::Destroy(what) => (destroy(found, what.release.clone(), &Volumes::Keep, &options), what),
         };
         if let Err(violations) = verify(&plan, what, found) {
@@ -190,6 +205,7 @@ impl World {
             // Whoever comes after an end that was not seen finds nothing open any more.
             Blocker::NothingHeld => matches!(goal, Goal::Rollback(_) | Goal::Commit(_)),
             Blocker::CommitBegun { .. } => matches!(goal, Goal::Rollback(_)),
+            Blocker::Serves { .. } => matches!(goal, Goal::Return(_)),
             _ => false,
         };
         assert!(plan.blockers.iter().all(expected), "{:?}", plan.blockers);
@@ -208,6 +224,7 @@ impl World {
             | Goal::Upgrade(what)
             | Goal::Rollback(what)
             | Goal::Commit(what)
+            | Goal::Return(what)
             | Goal::Destroy(what) => what,
         };
         let work = async {

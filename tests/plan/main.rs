@@ -3,5 +3,6 @@
 #[path = "../support/deployment.rs"]
 mod deployment;
 mod properties;
+mod returning;
 mod situations;
 mod verify;

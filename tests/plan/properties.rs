@@ -157,6 +157,7 @@ fn watched(plan: &Plan, what: &Desired, mut now: Observed, look: &mut dyn FnMut(
                     cloud: None,
                     release: plan.release.clone(),
                     held: if *mark == Mark::End { plan.held.clone() } else { plan.holding.clone() },
+                    returning: plan.returning().filter(|_| *mark != Mark::End).cloned(),
                 });
             }
             Action::CreateVolume { volume } => {

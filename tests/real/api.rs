@@ -89,6 +89,34 @@ impl Api {
         });
     }
 
+    /// Makes a user, as a person would register.
+    pub fn make_user(&self, name: &str, password: &str) {
+        Self::block_on(async {
+            let client = self.client();
+            let token = self.token(&client).await;
+            let body = json!({"user": {"name": name, "domain_id": "default", "password": password}});
+            let request =
+                client.post(format!("{}/users", self.url)).header("x-auth-token", token).json(&body);
+            let answer = request.send().await.expect("Keystone answers");
+            assert_eq!(answer.status().as_u16(), 201, "user {name}: {answer:?}");
+        });
+    }
+
+    /// Says whether a user can log in with a password.
+    pub fn can_log_in(&self, name: &str, password: &str) -> bool {
+        Self::block_on(async {
+            let user = json!({"name": name, "domain": {"id": "default"}, "password": password});
+            let identity = json!({"methods": ["password"], "password": {"user": user}});
+            let body = json!({"auth": {"identity": identity}});
+            let request = self.client().post(format!("{}/auth/tokens", self.url)).json(&body);
+            match request.send().await.expect("Keystone answers").status().as_u16() {
+                201 => true,
+                401 => false,
+                other => panic!("{name}: {other}"),
+            }
+        })
+    }
+
     /// Says whether a project is there; takes a token for it.
     pub fn has_project(&self, name: &str) -> bool {
         Self::block_on(async {

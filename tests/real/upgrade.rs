@@ -123,7 +123,7 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
     cloud.mastic(&["commit", "--yes"]).code(3).says("irreversible");
     cloud.mastic(&["commit", "--yes", "--accept", "irreversible"]).ok();
     logins.assert_none_failed("over upgrade and commit");
-    cloud.mastic(&["rollback", "--yes"]).code(1).says("no upgrade is open");
+    cloud.mastic(&["rollback", "--yes"]).code(3).says("mastic rollback --restore");
     cloud.mastic(&["upgrade", "--to", "2025.1", "--yes"]).code(1).says("older");
     cloud.mastic(&["plan"]).ok().says("Nothing to do");
     for project in ["before", "during"] {
@@ -206,7 +206,7 @@ fn a_part_must_be_upgraded_and_no_more_and_the_rest_later() {
     assert_eq!(serving(&cloud.containers()), serving(&old));
 }
 
-fn version_of_running(cloud: &Cloud) -> String {
+pub fn version_of_running(cloud: &Cloud) -> String {
     let running = cloud.docker(&["ps", "--format", "{{.Names}}"]);
     let name = running
         .lines()

@@ -185,6 +185,7 @@ pub fn desired(containers: impl IntoIterator<Item = C>) -> Desired {
         routes: BTreeMap::new(),
         swaps: BTreeMap::new(),
         apart: BTreeSet::new(),
+        data_plane: BTreeSet::new(),
         balancers: BTreeMap::new(),
         volumes,
         identity: IdentitySpec::default(),
@@ -364,6 +365,7 @@ impl Seen for Observed {
             secrets: None,
             release: "2026.1".parse().unwrap(),
             held: None,
+            returning: None,
         });
         self
     }
@@ -379,6 +381,7 @@ impl Seen for Observed {
             secrets: None,
             release: "2026.1".parse().unwrap(),
             held: None,
+            returning: None,
         });
         self
     }

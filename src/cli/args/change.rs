@@ -160,9 +160,18 @@ pub struct CommitArgs {
 /// `rollback`
 #[derive(Clone, Debug, Args)]
 pub struct RollbackArgs {
-    /// The generation to return to: the one that is kept
+    /// The generation to return to: the one that is kept; with `--restore`, any that has a restore point
     #[arg(long, value_name = "GENERATION")]
     pub to: Option<u64>,
+    /// After `commit`: everything stops, the restore point becomes the data, the older release serves; what was written since is lost
+    #[arg(long, conflicts_with_all = ["sets", "services"])]
+    pub restore: bool,
+    /// With `--restore`: do not build the older release's images; use those that are there
+    #[arg(long, requires = "restore")]
+    pub no_build: bool,
+    /// With `--restore`: make no restore point of what serves now
+    #[arg(long, requires = "restore")]
+    pub no_backup: bool,
     /// Do not ask every API ten times a second meanwhile
     #[arg(long)]
     pub no_probe: bool,

@@ -33,6 +33,19 @@ pub struct GcArgs {
     pub yes: bool,
 }
 
+/// `pin`
+#[derive(Clone, Debug, Args)]
+pub struct PinArgs {
+    /// Which; see `mastic history`
+    pub generation: u64,
+    /// It may go again
+    #[arg(long)]
+    pub remove: bool,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
 /// `images`
 #[derive(Clone, Debug, Args)]
 pub struct ImagesArgs {

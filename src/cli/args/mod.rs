@@ -125,6 +125,8 @@ pub enum Command {
     Images(ImagesArgs),
     /// Remove images that neither a container, nor the profile, nor the last generations need
     Gc(GcArgs),
+    /// Keep a generation's images and restore point, however old it is
+    Pin(PinArgs),
     /// Show what `deploy` would do, and why
     #[command(after_help = "Exit codes: 0 nothing to do; 2 there are changes; 1 error.")]
     Plan(PlanArgs),
@@ -144,8 +146,12 @@ pub enum Command {
             Exit codes: 0 all of it works, whatever it says of the way back (`way_back` in --json); 6 a task failed on the copy; 1 there was no rehearsal; 130 interrupted, the copy is gone."
     )]
     Rehearse(RehearseArgs),
-    /// Return to the release that an open upgrade keeps
-    #[command(visible_alias = "abort")]
+    /// Return to the release that an open upgrade keeps; after `commit`, with `--restore`, to the one before
+    #[command(
+        visible_alias = "abort",
+        after_help = "Without an open upgrade it says which release was before, which restore point there is of it, and what would be lost, and ends with 3 (1 where there is no way back); `--restore` does it.\n\
+            Exit codes: 0 done; 3 a yes, or `--restore`, is needed; 6 failed, and what served before serves; 7 failed: run it again, it goes on; 1 error."
+    )]
     Rollback(RollbackArgs),
     /// Finish an open upgrade: what only the older release needed goes
     #[command(after_help = "After it the older release cannot come back without restoring its data.")]

@@ -360,7 +360,7 @@ impl execute::Origins for Sources {
 }
 
 /// Returns `user@host` of whoever runs this.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let user = std::env::var("SUDO_USER")
         .or_else(|_| std::env::var("USER"))
         .ok()

@@ -126,11 +126,21 @@ pub async fn deploy_with(
     .await
 }
 
+/// Refuses what would part newer containers and older data: a return to an older release goes on to its end first.
+pub(super) fn not_returning(observed: &Observed) -> Result<()> {
+    let Some(open) = observed.ledger.as_ref().and_then(|ledger| ledger.returning.as_ref()) else {
+        return Ok(());
+    };
+    let blocker = plan::Blocker::Returning { release: open.release.clone(), generation: open.generation };
+    Err(CliError::new(blocker.to_string()).into())
+}
+
 /// Refuses to change the release on the way: an upgrade checks, keeps what served, and can go back.
 fn same_release(loaded: &Loaded, observed: &Observed) -> Result<()> {
     let wanted = &loaded.profile.document.release;
     let there = observed.hosts.values().any(|host| host.containers.iter().any(|c| c.slot_labels.is_some()));
     let Some(ledger) = observed.ledger.as_ref().filter(|_| there) else { return Ok(()) };
+    not_returning(observed)?;
     if let Some(held) = ledger.held.as_ref().filter(|held| held.partial) {
         let to = held.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
         return Err(CliError::new(format!(
@@ -207,6 +217,7 @@ fn nothing(deployment: &DeploymentName, release: &ReleaseName) -> Desired {
         routes: BTreeMap::new(),
         swaps: BTreeMap::new(),
         apart: BTreeSet::new(),
+        data_plane: BTreeSet::new(),
         balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
         volumes: BTreeSet::new(),

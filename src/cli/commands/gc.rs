@@ -42,9 +42,11 @@ pub async fn gc(context: &Context, args: &GcArgs) -> Result<Exit> {
     let requests = loaded.profile.image_requests();
     let wanted: BTreeSet<String> = requests.into_values().collect();
     let records = ledger::history(&engines, &document.deployment).await?;
+    let pins = ledger::pins(&engines, &document.deployment).await?;
     let mut needed: BTreeSet<ImageId> = BTreeSet::new();
-    for record in records.iter().rev().take(usize::from(args.keep)) {
-        let slots = slots_at(&records, record.generation).unwrap_or_default();
+    let youngest = records.iter().rev().take(usize::from(args.keep)).map(|record| record.generation);
+    for generation in youngest.chain(pins.into_keys()) {
+        let slots = slots_at(&records, generation).unwrap_or_default();
         needed.extend(slots.values().map(|slot| slot.spec.image.id.clone()));
     }
     let mut going = Vec::new();

@@ -14,15 +14,24 @@ pub async fn run(context: &Context) -> Result<Exit> {
     let engines = context.engines(&loaded.profile).await?;
     context.reach(&engines).await?;
     let records = ledger::history(&engines, &loaded.profile.document.deployment).await?;
+    let pins = ledger::pins(&engines, &loaded.profile.document.deployment).await?;
     if context.global.json {
-        context.printer.data(&serde_json::to_string_pretty(&json!({"version": 1, "generations": records}))?);
+        let mut all = Vec::new();
+        for record in &records {
+            let mut value = serde_json::to_value(record)?;
+            if let Some(pin) = pins.get(&record.generation) {
+                value["pin"] = serde_json::to_value(pin)?;
+            }
+            all.push(value);
+        }
+        context.printer.data(&serde_json::to_string_pretty(&json!({"version": 1, "generations": all}))?);
         return Ok(Exit::Done);
     }
     if records.is_empty() {
         context.printer.data("no generation yet: nothing was deployed");
         return Ok(Exit::Done);
     }
-    let head = ["GEN", "BEGAN", "TOOK", "RELEASE", "OUTCOME", "BY", "CHANGES", "FAILED", "MESSAGE"];
+    let head = ["GEN", "BEGAN", "TOOK", "RELEASE", "OUTCOME", "BY", "CHANGES", "FAILED", "PINNED", "MESSAGE"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for record in &records {
         rows.push(vec![
@@ -34,6 +43,10 @@ pub async fn run(context: &Context) -> Result<Exit> {
             record.operator.clone(),
             record.changes(),
             record.failed(),
+            pins.get(&record.generation)
+                .map(|pin| if pin.note.is_empty() { "yes" } else { &pin.note })
+                .unwrap_or_default()
+                .to_owned(),
             record.message.clone(),
         ]);
     }

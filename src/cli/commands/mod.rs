@@ -1,5 +1,6 @@
 //! One file a command, or a family of them.
 
+pub mod after_commit;
 pub mod backup;
 pub mod carry_out;
 pub mod certificates;
@@ -15,6 +16,8 @@ pub mod image;
 pub mod images;
 pub mod logs;
 pub mod look;
+pub mod pin;
+pub mod points;
 pub mod prechecks;
 pub mod rehearse;
 pub mod secrets;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::args::{BuildArgs, Consent, RehearseArgs};
 use crate::cli::commands::carry_out::take_lock;
 use crate::cli::commands::change::Change;
-use crate::cli::commands::image;
+use crate::cli::commands::{image, upgrade};
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::interrupt::Interruptible;

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::cli::args::{BuildArgs, CommitArgs, Consent, RollbackArgs, Selection, UpgradeArgs};
 use crate::cli::commands::carry_out::carry_out;
-use crate::cli::commands::change::{Change, accept};
-use crate::cli::commands::{backup, image, rehearse};
+use crate::cli::commands::change::{Change, accept, not_returning};
+use crate::cli::commands::{after_commit, image, points, rehearse};
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit, describe};
 use crate::cli::session::{Loaded, Make, needs_yes};
@@ -23,6 +23,7 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     let profile = context.load()?;
     let engines = context.engines(&profile.profile).await?;
     let observed = context.observe(&profile, &engines).await?;
+    not_returning(&observed)?;
     let edits = wanted(context, args, &profile, &observed)?;
     let loaded = context.load_with(&edits)?;
     let to = loaded.profile.document.release.clone();
@@ -40,7 +41,7 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     }
     // By what is left: an upgrade that is taken up again has its point already, of before its first change.
     let left = observed.ledger.as_ref().map(|ledger| match &ledger.held {
-        Some(held) => (format!("generation-{}", held.generation), held.release.clone()),
+        Some(held) => (points::point_of(held.generation), held.release.clone()),
         None => (format!("generation-{}", observed.last_generation), ledger.release.clone()),
     });
     let asked = Asked {
@@ -61,6 +62,9 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
             context.printer.say("all or nothing: rolling back");
             let back = RollbackArgs {
                 to: None,
+                restore: false,
+                no_build: false,
+                no_backup: false,
                 no_probe: args.no_probe,
                 selection: Selection::default(),
                 consent: Consent { yes: true, accept: Vec::new() },
@@ -194,6 +198,17 @@ fn part(
 
 /// `mastic rollback`
 pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
+    let profile = context.load()?;
+    let engines = context.engines(&profile.profile).await?;
+    let seen = context.observe(&profile, &engines).await?;
+    if !seen.is_upgrading() {
+        return after_commit::rollback(context, args, profile, engines, seen).await;
+    }
+    if args.restore {
+        return Err(CliError::new("an upgrade is open: what served before is kept")
+            .help("`mastic rollback` returns to it, and loses nothing")
+            .into());
+    }
     let (held, observed, loaded) = open_upgrade(context, |held, _| held.release.clone()).await?;
     if let Some(to) = args.to.filter(|to| *to != held.generation.get()) {
         return Err(CliError::new(format!(
@@ -237,7 +252,7 @@ pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
 
 /// Returns the images of a generation whose references are others than the profile gives them: what is missing of it is made
 /// anew from its own images.
-async fn recorded_pins(
+pub(super) async fn recorded_pins(
     context: &Context,
     loaded: &Loaded,
     generation: Generation,
@@ -316,7 +331,7 @@ impl Asked<'_> {
         context.same_secrets(loaded, &observed)?;
         let mut desired = context.desired(loaded, &engines, Make::Keep).await?;
         if let Some((point, release)) = &self.point {
-            backup::name_point(&mut desired, TaskPhase::Backup, point, release);
+            points::name_point(&mut desired, TaskPhase::Backup, point, release);
         }
         let message = self.message.unwrap_or_default().to_owned();
         let change = Change { loaded, engines: &engines, consent: self.consent, message, probe: self.probe };

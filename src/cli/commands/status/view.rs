@@ -1,16 +1,18 @@
 //! What `mastic status` shows, as values and as text. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use super::open::Open;
+use crate::cli::commands::points;
 use crate::cli::printer::table;
 use crate::model::labels::LabelRole;
 use crate::model::spec::SpecRecord;
 use crate::model::{
-    ContainerId, ContainerState, DeploymentName, Health, Held, HostName, Labels, Observed, ObservedContainer,
-    ReleaseName, SetName,
+    ContainerId, ContainerState, DeploymentName, Health, HostName, ImageId, Labels, Observed,
+    ObservedContainer, ReleaseName, Returning, Role, SetName, TaskPhase,
 };
 use crate::plan::Selection;
 
@@ -34,8 +36,10 @@ pub struct Status {
     pub deployment: DeploymentName,
     /// Series that serves.
     pub release: ReleaseName,
-    /// What an open upgrade keeps.
-    pub held: Option<Held>,
+    /// An upgrade that is open.
+    pub open: Option<Open>,
+    /// A return to an older release that has not come to its end.
+    pub returning: Option<Returning>,
     /// The youngest generation.
     pub generation: u64,
     rows: Vec<Row>,
@@ -54,7 +58,14 @@ pub struct Look {
 
 impl Status {
     /// Takes what is selected: sets as the profile launches them, then services, then names.
-    pub fn new(observed: &Observed, release: &ReleaseName, order: &[SetName], selection: &Selection) -> Self {
+    /// `due`: the tasks that a commit would run, where that can be told.
+    pub fn new(
+        observed: &Observed,
+        release: &ReleaseName,
+        order: &[SetName],
+        selection: &Selection,
+        due: Option<Vec<String>>,
+    ) -> Self {
         let ledger = observed.ledger.as_ref();
         let held = ledger.and_then(|ledger| ledger.held.clone());
         let is_held = |container: &ObservedContainer, labels: &Labels| {
@@ -86,10 +97,27 @@ impl Status {
                 l.generation,
             )
         });
+        // Of all, whatever is selected.
+        let all = observed.hosts.values().flat_map(|host| &host.containers);
+        let (kept, others): (Vec<&ObservedContainer>, Vec<&ObservedContainer>) =
+            all.partition(|container| container.slot_labels.as_ref().is_some_and(|l| is_held(container, l)));
+        let needed: BTreeSet<&ImageId> = others.iter().map(|container| &container.image).collect();
         Self {
             deployment: observed.deployment.clone(),
             release: ledger.map_or(release, |ledger| &ledger.release).clone(),
-            held: held.clone(),
+            open: held.clone().map(|held| Open {
+                point: point(observed, &points::point_of(held.generation)),
+                due,
+                containers: kept.len(),
+                images: kept
+                    .iter()
+                    .map(|c| &c.image)
+                    .filter(|image| !needed.contains(image))
+                    .cloned()
+                    .collect(),
+                held,
+            }),
+            returning: ledger.and_then(|ledger| ledger.returning.clone()),
             generation: observed.last_generation,
             rows,
         }
@@ -107,7 +135,7 @@ impl Status {
     }
 
     /// Returns the document that `--json` promises.
-    pub fn json(&self, memory: &Memory) -> Json {
+    pub fn json(&self, memory: &Memory, now: Timestamp) -> Json {
         let rows: Vec<_> = self
             .rows
             .iter()
@@ -124,40 +152,35 @@ impl Status {
             .collect();
         json!({
             "version": 1, "deployment": self.deployment, "release": self.release, "generation": self.generation,
-            "held": self.held, "containers": rows,
+            "held": self.open.as_ref().map(|open| &open.held), "open": self.open.as_ref().map(|open| open.json(now)),
+            "returning": self.returning, "containers": rows,
         })
     }
 
     /// Returns one line about all.
-    pub fn headline(&self, memory: &Memory) -> String {
-        let Self { deployment, release, held, generation, rows } = self;
+    pub fn headline(&self, memory: &Memory, now: Timestamp) -> String {
+        let Self { deployment, release, open, returning, generation, rows } = self;
         let (tasks, services): (Vec<&Row>, Vec<&Row>) =
             rows.iter().filter(|row| !row.held).partition(|row| row.is_task());
         let good = services.iter().filter(|row| row.is_good()).count();
         let done = tasks.iter().filter(|row| row.is_good()).count();
         let total: u64 = services.iter().filter_map(|row| memory.get(&row.container.id)).sum();
-        let open = held.as_ref().map(|held| {
-            if held.partial {
-                let to = held.to.as_ref().unwrap_or(release);
-                return format!(
-                    "\nan upgrade from {} to {to} is open since {} and has reached a part of the cloud: `mastic resume` goes on, \
-                     `mastic abort` takes it back",
-                    held.release, held.since
-                );
-            }
+        let open = open.as_ref().map(|open| format!("\n{}", open.text(release, now)));
+        let returning = returning.as_ref().map(|open| {
             format!(
-                "\nan upgrade is open since {}: {release} serves, {} of generation {} is kept; `mastic rollback` returns to it, \
-                 `mastic commit` lets it go",
-                held.since, held.release, held.generation
+                "\nthe return to {} (generation {}) with the data of {} has not come to its end: `mastic rollback --restore` goes on \
+                 with it",
+                open.release, open.generation, open.point
             )
         });
         format!(
             "deployment {deployment}, release {release}, generation {generation}: {good} of {} containers are well, {done} of {} tasks \
-             are done, {} in use{}",
+             are done, {} in use{}{}",
             services.len(),
             tasks.len(),
             bytes(total),
-            open.unwrap_or_default()
+            open.unwrap_or_default(),
+            returning.unwrap_or_default()
         )
     }
 
@@ -224,6 +247,19 @@ impl Status {
         }
         (cells, if good == all && !bad_task { Paint::Bold } else { Paint::Red })
     }
+}
+
+/// Looks for the evidence that a restore point of this name was made.
+fn point(observed: &Observed, name: &str) -> Option<String> {
+    let containers = observed.hosts.values().flat_map(|host| &host.containers);
+    let mut records = containers
+        .filter(|c| c.state == ContainerState::Exited && c.exit_code == Some(0))
+        .filter_map(|c| serde_json::from_str::<SpecRecord>(&c.slot_labels.as_ref()?.spec).ok());
+    let made = |record: &SpecRecord| {
+        matches!(record.role, Role::Task { phase: TaskPhase::Backup, .. })
+            && record.command.iter().any(|word| word == name)
+    };
+    records.any(|record| made(&record)).then(|| name.to_owned())
 }
 
 impl Row {
@@ -319,7 +355,16 @@ impl Paint {
     }
 }
 
-fn age(seconds: i64) -> String {
+/// Returns a moment without its fraction of a second.
+pub fn to_the_second(moment: &str) -> String {
+    match moment.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => moment.to_owned(),
+    }
+}
+
+/// Formats a time as people read it: its two largest units.
+pub fn age(seconds: i64) -> String {
     let seconds = seconds.max(0);
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -345,7 +390,7 @@ pub fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ImageId, ObservedHost};
+    use crate::model::ObservedHost;
 
     fn container(text: &str, state: ContainerState, health: Health, code: Option<i64>) -> ObservedContainer {
         let mut parts = text.split('/');
@@ -401,7 +446,7 @@ mod tests {
             ledger: None,
         };
         let order: Vec<SetName> = ["database", "api"].map(|set| set.parse().unwrap()).into();
-        Status::new(&observed, &"2026.1".parse().unwrap(), &order, &Selection::default())
+        Status::new(&observed, &"2026.1".parse().unwrap(), &order, &Selection::default(), None)
     }
 
     fn look(color: bool, all: bool) -> Look {
@@ -411,7 +456,7 @@ mod tests {
     #[test]
     fn everything_must_be_seen_at_one_glance() {
         let memory = [(ContainerId("mariadb".to_owned()), 260 << 20)].into();
-        insta::assert_snapshot!(format!("{}\n{}", status().headline(&memory), status().text(&memory, look(false, false))), @r"
+        insta::assert_snapshot!(format!("{}\n{}", status().headline(&memory, Timestamp::UNIX_EPOCH), status().text(&memory, look(false, false))), @r"
         deployment aio, release 2026.1, generation 3: 3 of 4 containers are well, 1 of 1 tasks are done, 260 MiB in use
         SET       SERVICE   CONTAINER        STATE        GEN  IMAGE         UP     MEMORY
         database                             well                                   260 MiB

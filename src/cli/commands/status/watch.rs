@@ -78,10 +78,12 @@ async fn watch(
     let mut refresh = tokio::time::interval(REFRESH);
     refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     refresh.tick().await;
+    // What a commit would run does not change while one looks.
+    let due = super::due(context, engines, &context.observe(loaded, engines).await?).await;
     let observed = || async {
         let observed = context.observe(loaded, engines).await?;
         let profile = &loaded.profile;
-        anyhow::Ok(Status::new(&observed, &profile.document.release, profile.sets(), selection))
+        anyhow::Ok(Status::new(&observed, &profile.document.release, profile.sets(), selection, due.clone()))
     };
     let mut status = observed().await?;
     let mut used = memory(engines, &status).await;
@@ -150,8 +152,11 @@ impl Screen {
             Self::Terminal => {
                 let look = look(args);
                 let clock = look.now.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
-                let text =
-                    format!("{}\n\n{}\n{clock}, Ctrl-C ends", status.headline(used), status.text(used, look));
+                let text = format!(
+                    "{}\n\n{}\n{clock}, Ctrl-C ends",
+                    status.headline(used, Timestamp::now()),
+                    status.text(used, look)
+                );
                 context.printer.raw(fit(&text).as_bytes(), false);
             }
             Self::Lines => {
@@ -161,16 +166,16 @@ impl Screen {
                 if *shown != news {
                     context.printer.data(&format!(
                         "{}\n\n{}\n",
-                        status.headline(used),
+                        status.headline(used, Timestamp::now()),
                         status.text(used, look(args))
                     ));
                     *shown = news;
                 }
             }
             Self::Documents => {
-                let news = status.json(&Memory::new()).to_string();
+                let news = status.json(&Memory::new(), Timestamp::UNIX_EPOCH).to_string();
                 if *shown != news {
-                    context.printer.data(&status.json(used).to_string());
+                    context.printer.data(&status.json(used, Timestamp::now()).to_string());
                     *shown = news;
                 }
             }

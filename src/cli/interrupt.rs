@@ -1,5 +1,6 @@
 //! What Ctrl-C (or TERM) does to a command that must not just die: once is a request, twice is an order.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +14,9 @@ use super::printer::Printer;
 /// Signals within this time are one: whoever passes a signal on to his child that its process group gets as well (timeout,
 /// sudo, a terminal with a wrapper between) sends each of them twice, and means it once.
 const ONE: Duration = Duration::from_millis(500);
+
+/// How many have listened: the newest alone counts, so that a command may do one such thing after another.
+static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 
 /// What a command says, and when it need not finish any more.
 #[derive(Clone, Debug)]
@@ -28,8 +32,9 @@ pub struct Interruptible {
 }
 
 impl Interruptible {
-    /// Listens from now on; the handle's abortion ends that, though not the signals' being caught.
+    /// Listens from now on, instead of whoever did before; the handle's abortion ends that, though not the signals' being caught.
     pub fn listen(self, printer: Printer) -> JoinHandle<()> {
+        let number = LISTENERS.fetch_add(1, Ordering::SeqCst) + 1;
         // One stream each from here on: a signal that comes while another is dealt with is not lost.
         let streams = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
         tokio::spawn(async move {
@@ -39,6 +44,9 @@ impl Interruptible {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                }
+                if LISTENERS.load(Ordering::SeqCst) != number {
+                    return;
                 }
                 if !self.over.is_cancelled() {
                     match first {

@@ -192,7 +192,7 @@ mod tests {
     fn nothing_of_it_may_reach_what_serves() {
         let (old, new) = (desired("all-in-one", "2025.1"), desired("all-in-one", "2026.1"));
         let Cast { copy, stand_in, acts, volumes } = super::cast(&old, &new, true).unwrap();
-        assert_eq!(volumes.iter().map(|volume| volume.as_str()).collect::<Vec<_>>(), ["mariadb_rehearsal"]);
+        assert_eq!(volumes.iter().map(VolumeName::as_str).collect::<Vec<_>>(), ["mariadb_rehearsal"]);
         assert!(
             old.volumes.iter().all(|(_, volume)| !volumes.contains(volume)),
             "it is no volume of the deployment"

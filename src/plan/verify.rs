@@ -537,7 +537,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Volumes go only when a destroy names them.
+    /// Volumes go only when a destroy names them; what a rehearsal has left needs no name.
     fn volumes(&mut self) {
         for (index, step) in self.steps() {
             let (volume, removes) = match &step.action {

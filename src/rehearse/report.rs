@@ -14,7 +14,7 @@ pub struct Report {
     pub version: u32,
     /// The deployment.
     pub deployment: String,
-    /// The release whose data was copied.
+    /// The release that the verdicts are about: what served, or what an open upgrade keeps.
     pub from: ReleaseName,
     /// The release whose tasks were tried on it.
     pub to: ReleaseName,

@@ -13,6 +13,13 @@ pub fn compare(before: &Schema, after: &Schema) -> Vec<Change> {
         let none = BTreeMap::new();
         let (old, new) = (before.0.get(database).unwrap_or(&none), after.0.get(database).unwrap_or(&none));
         let mut all = Found { database, table: "", list: &mut found };
+        // All of one that is new or gone would be a list of everything in it.
+        if old.is_empty() || new.is_empty() {
+            let act = if old.is_empty() { Act::Added } else { Act::Dropped };
+            let how = format!("{} tables", old.len().max(new.len()));
+            all.add(Thing::Database, act, "", how, judge::table(act));
+            continue;
+        }
         for (name, before, after) in pairs(old, new) {
             all.table = name;
             match (before, after) {
@@ -236,6 +243,14 @@ mod tests {
         ");
         assert_eq!(Verdict::of(&changes), Verdict::Closed);
         assert_eq!(written(&before, &after), [("d".to_owned(), [("server".to_owned(), 3)].into())].into());
+    }
+
+    #[test]
+    fn a_new_database_must_be_one_difference() {
+        let (none, some) = (read("").unwrap(), read(BEFORE).unwrap());
+        let all = |before, after| compare(before, after).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(all(&none, &some), ["+ database: 2 tables"]);
+        assert_eq!(all(&some, &none), ["- database: 2 tables"]);
     }
 
     #[test]

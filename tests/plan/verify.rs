@@ -1,7 +1,7 @@
 //! The checker must find what is broken: good plans are damaged on purpose, one way each.
 
-use mastic::model::ContainerState;
-use mastic::plan::{Action, Options, Plan, StepId, reconcile, verify};
+use mastic::model::{ContainerState, ObservedVolume};
+use mastic::plan::{Action, Options, Plan, StepId, Volumes, destroy, reconcile, verify};
 
 use crate::deployment::{C, Seen, desired, nothing};
 
@@ -91,6 +91,27 @@ fn a_volume_that_nobody_named_must_be_found() {
         plan.steps[1].action = Action::RemoveVolume { volume: "aio_data".to_owned() };
     });
     assert!(rules.contains(&"data") && rules.contains(&"hazard"), "{rules:?}");
+}
+
+#[test]
+fn what_a_rehearsal_has_left_must_go_with_the_deployment_and_data_must_not() {
+    let what = desired([C::service("keystone-api")]);
+    let mut found = nothing(&what);
+    let host = found.hosts.values_mut().next().unwrap();
+    for (name, role) in [("aio_copy", "tool"), ("aio_data", "")] {
+        let labels = [("mastic.deployment", "aio"), ("mastic.role", role)];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        host.volumes.push(ObservedVolume { name: name.to_owned(), labels });
+    }
+    let plan = destroy(&found, what.release.clone(), &Volumes::Keep, &Options::default());
+    let gone: Vec<&str> = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.action, Action::RemoveVolume { .. }))
+        .map(|step| step.action.object())
+        .collect();
+    assert_eq!(gone, ["aio_copy"]);
+    verify(&plan, &what, &found).unwrap();
 }
 
 #[test]

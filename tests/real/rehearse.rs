@@ -39,12 +39,12 @@ impl Facts {
 
 fn leftovers(cloud: &Cloud) -> Vec<String> {
     let all = cloud.containers().into_keys().chain(cloud.volumes());
-    all.filter(|name| name.contains("rehears")).collect()
+    all.filter(|name| name.contains(".rehearse-") || name.ends_with("_mariadb_rehearsal")).collect()
 }
 
 #[test]
 fn a_rehearsal_must_say_what_an_upgrade_changes_and_touch_nothing() {
-    let cloud = Cloud::new("t-rehearse", 18);
+    let cloud = Cloud::new("t-trial", 18);
     cloud.write("mastic.yaml", &cloud.profile("").replace("release: \"2026.1\"", "release: \"2025.1\""));
     cloud.mastic(&["build"]).ok();
     cloud.mastic(&["--release", "2026.1", "build"]).ok();
@@ -94,7 +94,7 @@ fn a_rehearsal_must_say_what_an_upgrade_changes_and_touch_nothing() {
 
 #[test]
 fn a_rehearsal_that_fails_or_is_ended_must_say_so_and_leave_nothing() {
-    let cloud = Cloud::new("t-rehfail", 19);
+    let cloud = Cloud::new("t-trialfail", 19);
     cloud.write("mastic.yaml", &cloud.profile("").replace("release: \"2026.1\"", "release: \"2025.1\""));
     cloud.mastic(&["build"]).ok();
     cloud.mastic(&["--release", "2026.1", "build"]).ok();

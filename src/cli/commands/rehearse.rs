@@ -17,7 +17,9 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::interrupt::Interruptible;
 use crate::cli::printer::table;
 use crate::cli::session::{Loaded, Make};
-use crate::model::{Desired, ImageName, LedgerSummary, Observed, PinnedImage};
+use crate::model::{
+    Desired, ImageName, LedgerSummary, Observed, PinnedImage, ReleaseName, Secret, SecretName,
+};
 use crate::plan::rehearsal::{self, Cast};
 use crate::profile::Edits;
 use crate::rehearse::{self, Ended, Place, RehearseError, Report};
@@ -100,11 +102,14 @@ pub(super) async fn play(
     };
     let serving = context.load_as(ledger.release.as_str())?;
     context.same_secrets(&serving, observed)?;
-    let desired = alone(context, engines, target).await?;
-    let cast =
-        rehearsal::cast(&alone(context, engines, &serving).await?, &desired, contract).ok_or_else(|| {
-            CliError::new("no service of this profile can make a copy of its data to rehearse on")
-        })?;
+    // Those that are not there yet are made up, once for both: the copy takes any. Certificates are of the real addresses.
+    let mut secrets = context.secrets(&serving, Make::Pretend)?;
+    secrets.extend(context.secrets(target, Make::Pretend)?);
+    let desired = alone(context, engines, target, secrets.clone()).await?;
+    let stage = alone(context, engines, &serving, secrets).await?;
+    let cast = rehearsal::cast(&stage, &desired, contract).ok_or_else(|| {
+        CliError::new("no service of this profile can make a copy of its data to rehearse on")
+    })?;
     let host = &cast.copy.slot.host;
     let engine = engines.get(host).with_context(|| format!("host {host} has no engine"))?.clone();
     for act in &cast.acts {
@@ -154,7 +159,7 @@ pub(super) async fn play(
     let report = Report {
         version: 1,
         deployment: desired.deployment.to_string(),
-        from: ledger.release.clone(),
+        from: older(ledger).clone(),
         to: desired.release.clone(),
         at: Timestamp::now().round(jiff::Unit::Second).map(|at| at.to_string()).unwrap_or_default(),
         copied,
@@ -168,17 +173,25 @@ pub(super) async fn play(
     Ok(report)
 }
 
-/// Resolves a profile so that nothing of it reaches what serves. Secrets that are not there yet are made up: the copy takes any.
-async fn alone(context: &Context, engines: &Engines, loaded: &Loaded) -> Result<Desired> {
+/// Resolves a profile so that nothing of it reaches what serves.
+async fn alone(
+    context: &Context,
+    engines: &Engines,
+    loaded: &Loaded,
+    secrets: BTreeMap<SecretName, Secret>,
+) -> Result<Desired> {
     let images = context.all_images(loaded, engines).await?;
-    // Certificates are of the real addresses.
-    let secrets = context.secrets(loaded, Make::Pretend)?;
     let alone = Loaded {
         profile: loaded.profile.on_loopback(),
         library: loaded.library.clone(),
         state: loaded.state.clone(),
     };
     context.resolve_with(&alone, images, secrets)
+}
+
+/// The release that is to go on: what an open upgrade keeps, or what serves.
+fn older(ledger: &LedgerSummary) -> &ReleaseName {
+    ledger.held.as_ref().map_or(&ledger.release, |held| &held.release)
 }
 
 fn images_of(cast: &Cast) -> BTreeMap<String, String> {
@@ -215,7 +228,7 @@ fn is_of(
     let there = |(reference, id): (&String, &String)| {
         images.values().any(|image| image.reference == *reference && image.id.0 == *id)
     };
-    report.from == ledger.release
+    report.from == *older(ledger)
         && report.to == target.profile.document.release
         && report.images.iter().all(there)
 }

@@ -8,8 +8,10 @@ use super::http::CloudResult;
 use super::observe::text;
 use super::session::{Api, Login, Session};
 
-/// Where things with a time of birth are listed: what they are called, the catalogue's types, path, key, field of the time.
-const LISTS: [(&str, &[&str], Api, &str, &str, &str); 4] = [
+/// What things with a time of birth are called, the catalogue's types, path, key, field of the time.
+type List = (&'static str, &'static [&'static str], Api, &'static str, &'static str, &'static str);
+
+const LISTS: [List; 4] = [
     ("servers", &["compute"], Api::Compute, "servers/detail?all_tenants=1", "servers", "created"),
     (
         "volumes",

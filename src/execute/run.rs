@@ -219,7 +219,7 @@ impl Walk<'_, '_> {
         if wrong {
             self.cancelled(&progress);
         }
-        let record = record.map(|record| if returned { self.as_before(record) } else { record });
+        let record = record.map(|record| if returned { Self::as_before(record) } else { record });
         self.end(record, outcome, &mut progress, &mut failures).await?;
         let (longest_chain_seconds, chain) = longest_chain(plan, &progress.reports);
         let mut steps: Vec<StepReport> = progress.reports.into_values().collect();
@@ -480,7 +480,7 @@ impl Walk<'_, '_> {
     }
 
     /// A return to an older release that was taken back: what served before serves.
-    fn as_before(&self, mut record: GenerationRecord) -> GenerationRecord {
+    fn as_before(mut record: GenerationRecord) -> GenerationRecord {
         if let Some(to) = record.returning.take() {
             record.release = to.from;
         }

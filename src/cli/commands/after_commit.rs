@@ -99,7 +99,7 @@ pub async fn rollback(
     };
     let way = find(context, &engines, &records, &observed, generation, release).await?;
     if args.restore {
-        return restore(context, args, &engines, &observed, way).await;
+        return Box::pin(restore(context, args, &engines, &observed, way)).await;
     }
     tell(context, &engines, &observed, &records, &way).await
 }
@@ -139,7 +139,8 @@ async fn find(
         .filter(|open| open.generation == generation)
         .map_or_else(|| points::point_of(generation), |open| open.point.clone());
     let of_release = || all.iter().filter(|point| point.release == release.as_str());
-    let Some(point) = of_release().find(|point| point.name == name).or_else(|| of_release().last()) else {
+    let Some(point) = of_release().find(|point| point.name == name).or_else(|| of_release().next_back())
+    else {
         let there: Vec<String> = all.iter().map(|p| format!("{} of {}", p.name, p.release)).collect();
         let there = if there.is_empty() { "there is none at all".to_owned() } else { there.join(", ") };
         return Err(CliError::new(format!(

@@ -202,7 +202,7 @@ pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
     let engines = context.engines(&profile.profile).await?;
     let seen = context.observe(&profile, &engines).await?;
     if !seen.is_upgrading() {
-        return after_commit::rollback(context, args, profile, engines, seen).await;
+        return Box::pin(after_commit::rollback(context, args, profile, engines, seen)).await;
     }
     if args.restore {
         return Err(CliError::new("an upgrade is open: what served before is kept")

@@ -145,6 +145,11 @@ pub enum Blocker {
         /// Which.
         release: ReleaseName,
     },
+    /// What an upgrade leaves as it is, and what it changes needs, does not run.
+    Down {
+        /// Which.
+        slot: Slot,
+    },
     /// Containers wait for each other.
     Cycle {
         /// The slots on the cycle.
@@ -188,6 +193,9 @@ impl fmt::Display for Blocker {
                 )
             }
             Self::Serves { release } => write!(f, "{release} serves already"),
+            Self::Down { slot } => {
+                write!(f, "{slot} does not run, and an upgrade leaves it as it is: `mastic start` first")
+            }
             Self::Cycle { slots } => {
                 let names: Vec<_> = slots.iter().map(ToString::to_string).collect();
                 write!(f, "these wait for each other: {}", names.join(", "))

@@ -17,8 +17,8 @@ use super::returning;
 use super::scene::{Scene, Seen};
 use crate::model::spec::Side;
 use crate::model::{
-    ContainerState, Desired, Generation, Health, Held, HostName, Observed, Role, ServiceName, SetName, Slot,
-    TaskPhase,
+    ContainerSpec, ContainerState, Desired, Generation, Health, Held, HostName, Observed, Role, ServiceName,
+    SetName, Slot, TaskPhase,
 };
 
 /// Decides what to do to make `observed` what is `desired`.
@@ -212,6 +212,18 @@ fn blockers(scene: &Scene<'_>, work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<Bloc
         }
     }
     found.extend(not_now(scene));
+    if scene.options.purpose == Purpose::Upgrade {
+        let own = |spec: &&ContainerSpec| !spec.is_task() && scene.desired.apart.contains(&spec.service);
+        let down = |spec: &&ContainerSpec| {
+            !scene.takes(&spec.slot) && !scene.seen(&spec.slot).is_empty() && !scene.stands(&spec.slot)
+        };
+        let needed = |spec: &&ContainerSpec| {
+            let waits = |other: &ContainerSpec| scene.takes(&other.slot) && other.after.contains(&spec.slot);
+            scene.desired.containers.values().any(waits)
+        };
+        let all = scene.desired.containers.values().filter(own).filter(down).filter(needed);
+        found.extend(all.map(|spec| Blocker::Down { slot: spec.slot.clone() }));
+    }
     let known = known_names(scene);
     for set in scene.options.selection.sets.iter().filter(|set| !known.0.contains(*set)) {
         found.insert(Blocker::UnknownSet { set: set.clone() });

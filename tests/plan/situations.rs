@@ -437,6 +437,15 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
     let own = Selection { services: ["mariadb".parse().expect("a name")].into(), ..Selection::default() };
     let up = reconcile(&with_database("2026.1"), &before, &Options { selection: own, ..Options::upgrade() });
     assert_eq!(changes(&up), ["mariadb"]);
+    // It stands still in an upgrade: where it does not run, what needs it would wait in vain.
+    let mut down = before.clone();
+    let seen = down.hosts.values_mut().flat_map(|host| &mut host.containers);
+    for seen in seen.filter(|seen| seen.name.contains("mariadb")) {
+        seen.exit_code = Some(0);
+        seen.state = mastic::model::ContainerState::Exited;
+    }
+    let up = reconcile(&with_database("2026.1"), &down, &Options::upgrade());
+    assert_eq!(up.blockers.iter().collect::<Vec<_>>(), [&Blocker::Down { slot: slot("mariadb") }]);
 
     // Back, a service whose data is settled goes as a whole; another one stays.
     let back = reconcile(&old, &found, &Options { selection: part("compute"), ..Options::rollback() });

@@ -97,6 +97,8 @@ fn an_engine_that_ends_in_the_middle_of_an_upgrade_or_its_way_back_must_be_survi
             assert!(!ran.stderr.contains("panicked"), "{when}\n{}", ran.stderr);
             // It has come to its end, or the same command brings it there.
             if ran.code != Some(0) {
+                // An upgrade leaves the database as it is, also where the engine did not start it again.
+                cloud.mastic(&["start", "--yes"]).ok();
                 cloud.mastic(command).ok();
             }
             cloud.mastic(&["check"]).ok();

@@ -107,7 +107,7 @@ impl<'a> Stage<'a> {
         let Ok(waited) = waited else {
             let tail = self.tail(&id).await;
             return Err(RehearseError::Copy(format!(
-                "{name} was not done within {deadline} s, which is all that it gets in an upgrade{tail}"
+                "{name} was not done within {deadline} s, its deadline{tail}"
             )));
         };
         waited?;

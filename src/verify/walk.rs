@@ -146,13 +146,15 @@ async fn carry_out(actor: &dyn Actor, step: StepId) -> (StepId, Verdict) {
     let verdict = match tokio::time::timeout(step.deadline(), actor.act(step)).await {
         Ok(Ok(seen)) => Verdict::Passed(seen),
         Ok(Err(Failure(why))) => Verdict::Failed(why),
-        Err(_) => Verdict::Failed(format!(
-            "not done after {} s; last seen: {}",
-            step.deadline().as_secs(),
-            actor.last_seen(step).unwrap_or_else(|| "nothing".to_owned())
-        )),
+        Err(_) => Verdict::Failed(out_of_time(actor, step, step.deadline()).0),
     };
     (step, verdict)
+}
+
+/// What is said of a step that took longer than it may: what it was waiting for is the half of its cause.
+pub(super) fn out_of_time(actor: &dyn Actor, step: StepId, limit: Duration) -> Failure {
+    let seen = actor.last_seen(step).unwrap_or_else(|| "nothing".to_owned());
+    Failure(format!("not done after {} s; last seen: {seen}", limit.as_secs()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::purge::Purge;
 use super::report::Verdict;
 use super::scene::{Net, Scene};
 use super::steps::{Choice, StepId, choose};
-use super::walk::{ActResult, Failure, walk};
+use super::walk::{ActResult, Failure, out_of_time, walk};
 use super::{Options, clean_up, names, password};
 use crate::cloud::{Api, CloudError, Login, Session};
 use crate::model::Secret;
@@ -69,18 +69,20 @@ pub async fn create(
         if let Some(image) = scene.made.image.get() {
             let id = image.clone();
             let act: BoxFuture<'_, ActResult> = Box::pin(acts::image_digest(&scene, image));
-            let digest = look("image-digest", act, reporter, &mut found).await;
+            let digest = look(&scene, ("image-digest", StepId::Image), act, reporter, &mut found).await;
             (made.image, made.image_digest) = (Some(id), digest);
         }
         if scene.user().is_ok_and(|user| user.has(Api::ObjectStore)) {
-            made.object = look("object", Box::pin(acts::make_object(&scene)), reporter, &mut found).await;
+            let act = Box::pin(acts::make_object(&scene));
+            made.object = look(&scene, ("object", StepId::Object), act, reporter, &mut found).await;
         }
         if scene.user().is_ok_and(|user| user.has(Api::Orchestration)) {
             let act = async {
                 let (id, output) = acts::make_stack(&scene).await?;
                 Ok(format!("{id} {output}"))
             };
-            if let Some(said) = look("stack", Box::pin(act), reporter, &mut found).await
+            if let Some(said) =
+                look(&scene, ("stack", StepId::Stack), Box::pin(act), reporter, &mut found).await
                 && let Some((id, output)) = said.split_once(' ')
             {
                 (made.stack, made.stack_output) = (Some(id.to_owned()), Some(output.to_owned()));
@@ -134,38 +136,39 @@ pub async fn check(
     let reporter = reporter.as_ref();
     let mut found = Vec::new();
     if !data_plane {
-        look("token", Box::pin(identity::token(&scene)), reporter, &mut found).await;
+        let act = Box::pin(identity::token(&scene));
+        look(&scene, ("token", StepId::Token), act, reporter, &mut found).await;
         if !is_good(&found) {
             return Ok(found);
         }
     }
-    let mut looks: Vec<(&'static str, BoxFuture<'_, ActResult>)> = Vec::new();
+    let mut looks: Vec<((&'static str, StepId), BoxFuture<'_, ActResult>)> = Vec::new();
     if made.floating.is_some() {
-        looks.push(("ping", Box::pin(network::ping(&scene))));
-        looks.push(("http", Box::pin(network::http(&scene))));
+        looks.push((("ping", StepId::Ping), Box::pin(network::ping(&scene))));
+        looks.push((("http", StepId::Http), Box::pin(network::http(&scene))));
     }
     if !data_plane {
         if made.image.is_some() {
-            looks.push(("image", Box::pin(acts::image(&scene, made))));
+            looks.push((("image", StepId::Image), Box::pin(acts::image(&scene, made))));
         }
         if made.port.is_some() {
-            looks.push(("network", Box::pin(acts::network(&scene, made))));
+            looks.push((("network", StepId::Network), Box::pin(acts::network(&scene, made))));
         }
         if made.server.is_some() {
-            looks.push(("server", Box::pin(acts::server(&scene, made))));
+            looks.push((("server", StepId::Server), Box::pin(acts::server(&scene, made))));
         }
         if made.volume.is_some() {
-            looks.push(("volume", Box::pin(acts::volume(&scene, made))));
+            looks.push((("volume", StepId::Reread), Box::pin(acts::volume(&scene, made))));
         }
         if made.object.is_some() {
-            looks.push(("object", Box::pin(acts::object(&scene, made))));
+            looks.push((("object", StepId::Object), Box::pin(acts::object(&scene, made))));
         }
         if made.stack.is_some() {
-            looks.push(("stack", Box::pin(acts::stack(&scene, made))));
+            looks.push((("stack", StepId::Stack), Box::pin(acts::stack(&scene, made))));
         }
     }
     for (what, act) in looks {
-        look(what, act, reporter, &mut found).await;
+        look(&scene, what, act, reporter, &mut found).await;
     }
     Ok(found)
 }
@@ -209,9 +212,10 @@ fn taken_up(scene: &Scene, made: &Made) {
     }
 }
 
-/// One look, told as it goes. Returns what it saw.
+/// One look, told as it goes: its name, and the step whose sights are its own. Returns what it saw.
 async fn look(
-    what: &'static str,
+    scene: &Scene,
+    (what, step): (&'static str, StepId),
     act: BoxFuture<'_, ActResult>,
     reporter: &dyn Reporter,
     found: &mut Vec<Finding>,
@@ -219,9 +223,8 @@ async fn look(
     let began = Instant::now();
     let key = what.to_owned();
     reporter.on(Event::Started { key: key.clone(), host: None, title: key.clone() });
-    let result = tokio::time::timeout(DEADLINE, act)
-        .await
-        .unwrap_or_else(|_| Err(Failure(format!("it took longer than {} s", DEADLINE.as_secs()))));
+    let result =
+        tokio::time::timeout(DEADLINE, act).await.unwrap_or_else(|_| Err(out_of_time(scene, step, DEADLINE)));
     let took = began.elapsed();
     let (verdict, outcome) = match &result {
         Ok(seen) => (Verdict::Passed(seen.clone()), Outcome::Done),

@@ -2,6 +2,7 @@
 //!
 //! One process, kept connections and parallel requests, where the usual client starts Python for each call.
 
+mod boots;
 pub mod check;
 pub mod client_files;
 mod furnish;

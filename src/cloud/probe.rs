@@ -1,19 +1,22 @@
 //! Availability as clients see it: every API is asked through the proxy, and servers are pinged, at a steady rate, while a change
-//! goes on.
+//! goes on; and one server after another is booted.
 //!
 //! Half of the requests come over connections that are kept, half over new ones. None is repeated: what fails counts.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
+use super::boots::{Boots, clear};
 use super::http::{CloudResult, client, innermost};
 use super::ping::ping_now;
+use super::session::Login;
 use crate::execute::Watch;
 use crate::model::Availability;
 
@@ -27,11 +30,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A ping that is answered later is lost.
 const PING_PATIENCE: Duration = Duration::from_secs(1);
 
+/// From the end of a server to the next one's request: a probe measures, and is no load.
+const REST: Duration = Duration::from_secs(15);
+/// What servers are counted under.
+const BOOT: &str = "boot a server";
+
 /// Asks until it is dropped.
 #[derive(Debug)]
 pub struct Probe {
     seen: Arc<Mutex<BTreeMap<String, Seen>>>,
     tasks: Vec<JoinHandle<()>>,
+    boots: Mutex<Option<Booting>>,
+}
+
+/// The servers that are booted, and how they are ended.
+#[derive(Debug)]
+struct Booting {
+    state: PathBuf,
+    login: Login,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 /// What was seen of one API so far.
@@ -99,13 +117,58 @@ impl Probe {
                 }
             }));
         }
-        Ok(Self { seen, tasks })
+        Ok(Self { seen, tasks, boots: Mutex::new(None) })
+    }
+
+    /// Boots servers, too, one after another, until [`Probe::end`]. `state` holds the authority's certificate, `login` is the
+    /// administrator's. What they are made of is made meanwhile: nothing waits for it.
+    pub fn boot(&self, state: &Path, login: &Login) {
+        let seen = self.seen.clone();
+        let (state, login) = (state.to_owned(), login.clone());
+        let (at, who) = (state.clone(), login.clone());
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let note = move |took: Duration, answer: Result<(), String>| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.entry(BOOT.to_owned()).or_default().note(took, answer);
+        };
+        let task = tokio::spawn(async move {
+            let boots = match Boots::prepare(&at, &who).await {
+                Ok(boots) => boots,
+                Err(error) => return note(Duration::ZERO, Err(error.to_string())),
+            };
+            while let Some(booted) = boots.one(&stopped).await {
+                match booted {
+                    Ok(took) => note(took, Ok(())),
+                    Err(why) => note(Duration::ZERO, Err(why)),
+                }
+                if stopped.run_until_cancelled(tokio::time::sleep(REST)).await.is_none() {
+                    break;
+                }
+            }
+        });
+        let booting = Booting { state, login, stop, task };
+        *self.boots.lock().unwrap_or_else(PoisonError::into_inner) = Some(booting);
+    }
+
+    /// Ends the servers that it boots, and deletes what they were made of.
+    ///
+    /// # Errors
+    /// Something may be left: the next probe deletes it.
+    pub async fn end(&self) -> CloudResult<()> {
+        let boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Booting { state, login, stop, task }) = boots else { return Ok(()) };
+        stop.cancel();
+        // A request that is under way has its effect before the deletion looks for it. A panic was told of where it was.
+        let _ = task.await;
+        clear(&state, &login).await
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        let boots = self.boots.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        for task in self.tasks.iter().chain(boots.as_ref().map(|boots| &boots.task)) {
             task.abort();
         }
     }

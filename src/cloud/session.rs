@@ -193,6 +193,18 @@ impl Session {
         .await
     }
 
+    /// Sends any request once: whatever fails is not repeated.
+    pub(super) async fn once(
+        &self,
+        method: Method,
+        api: Api,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> CloudResult<Reply> {
+        self.http.exchange(method, &self.url(api, path)?, Some(&self.token), headers, body).await
+    }
+
     /// `GET`, and the document.
     pub async fn get(&self, api: Api, path: &str) -> CloudResult<Value> {
         self.exchange(Method::GET, api, path, &[], Body::None).await?.json()

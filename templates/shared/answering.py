@@ -6,6 +6,8 @@ Each RPC server that the service starts is called by the service itself, through
 connection in both directions, the queue, and the loop that serves requests, which neither a living process nor an open
 connection does. GET answers 200 while every server answered its last call and within the last minute, else 503. Needs
 `rpc_ping_enabled`. There is nothing to answer before the first RPC server runs, which services start last.
+
+Told to end, nova-compute first lets those servers become active that it builds: Nova would set them to ERROR, for good.
 """
 
 import importlib
@@ -24,9 +26,11 @@ import time  # noqa: E402
 import oslo_messaging  # noqa: E402
 from oslo_messaging.rpc.server import RPCServer  # noqa: E402
 
-EVERY, STALE = 15, 60
+EVERY, STALE, BUILD = 15, 60, 15
 # When each server answered last; 0 after a failure.
 answered = {}
+# Nova's semaphore of builds and what it had when nothing was built, by server.
+builds = {}
 
 
 def watch(server, transport, target):
@@ -64,6 +68,10 @@ class Listener(http.server.ThreadingHTTPServer):
 # The class finds these methods by a mark on them, which `wraps` takes over.
 @functools.wraps(RPCServer.start)
 def start(server, *arguments, **options):
+    for manager in server.dispatcher.endpoints:
+        semaphore = getattr(manager, "_build_semaphore", None)
+        if hasattr(semaphore, "_value"):
+            builds.setdefault(server, (semaphore, semaphore._value))
     result = real_start(server, *arguments, **options)
     if server not in answered:
         first, answered[server] = not answered, 0
@@ -75,6 +83,11 @@ def start(server, *arguments, **options):
 
 @functools.wraps(RPCServer.stop)
 def stop(server, *arguments, **options):
+    # Before it stops to listen: what a build waits for comes as a message.
+    semaphore, idle = builds.pop(server, (None, 0))
+    ends = time.monotonic() + BUILD
+    while semaphore and semaphore._value < idle and time.monotonic() < ends:
+        time.sleep(0.1)
     answered.pop(server, None)
     return real_stop(server, *arguments, **options)
 

@@ -51,7 +51,7 @@ pub struct DeployArgs {
     /// What is agreed to.
     #[command(flatten)]
     pub consent: Consent,
-    /// Ask every API ten times a second meanwhile, and say what failed
+    /// Ask every API ten times a second meanwhile, ping servers, boot one after another, and say what failed
     #[arg(long)]
     pub probe: bool,
     /// Carry out exactly this plan, or refuse when it is stale
@@ -65,7 +65,7 @@ pub struct DeployArgs {
 /// `upgrade`
 #[derive(Clone, Debug, Args)]
 pub struct UpgradeArgs {
-    /// Do not ask every API ten times a second meanwhile
+    /// Do not ask every API ten times a second meanwhile, nor ping or boot servers
     #[arg(long)]
     pub no_probe: bool,
     /// The release to go to; without it, that of an open upgrade, or the profile's. With `--service`: a tag of its images, too
@@ -146,7 +146,7 @@ pub struct RestoreArgs {
 /// `commit`
 #[derive(Clone, Debug, Args)]
 pub struct CommitArgs {
-    /// Do not ask every API ten times a second meanwhile
+    /// Do not ask every API ten times a second meanwhile, nor ping or boot servers
     #[arg(long)]
     pub no_probe: bool,
     /// What is agreed to.
@@ -172,7 +172,7 @@ pub struct RollbackArgs {
     /// With `--restore`: make no restore point of what serves now
     #[arg(long, requires = "restore")]
     pub no_backup: bool,
-    /// Do not ask every API ten times a second meanwhile
+    /// Do not ask every API ten times a second meanwhile, nor ping or boot servers
     #[arg(long)]
     pub no_probe: bool,
     /// Which part of the cloud, with what cannot be parted from it

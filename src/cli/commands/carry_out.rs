@@ -1,6 +1,5 @@
 //! From a plan to its report: asks, locks, looks again, executes, tells. The same for every command that changes something.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -298,14 +297,7 @@ async fn run(
     cancel: &CancellationToken,
 ) -> Result<RunReport> {
     let redactor = Arc::new(context.redactor(change.loaded)?);
-    let watch: Option<Arc<dyn execute::Watch>> = if change.probe {
-        let urls = change.loaded.profile.probes();
-        let ca = Some(tls::ca_path(&change.loaded.state)).filter(|path| path.exists());
-        let servers = answering(context, change, desired).await;
-        Some(Arc::new(Probe::begin(&urls, &servers, ca.as_deref())?))
-    } else {
-        None
-    };
+    let probe = if change.probe { Some(Arc::new(probe(context, change, desired).await?)) } else { None };
     let environment = execute::Environment {
         engines: change.engines.clone(),
         reporter: context.reporter.clone(),
@@ -316,28 +308,42 @@ async fn run(
             profile: change.loaded.profile.clone(),
             library: change.loaded.library.clone(),
         }),
-        watch,
+        watch: probe.clone().map(|probe| probe as Arc<dyn execute::Watch>),
         secrets: secrets::read(&change.loaded.state)?.fingerprint(),
         state: change.loaded.state.clone(),
         operator: operator(),
         message: change.message.clone(),
     };
-    Ok(execute::run(&environment, plan, desired).await?)
+    let report = execute::run(&environment, plan, desired).await;
+    if let Some(probe) = probe
+        && let Err(error) = probe.end().await
+    {
+        context.printer.say(&format!("warning: of the probe's servers something may be left: {error}"));
+    }
+    Ok(report?)
 }
 
-/// Which servers are pinged meanwhile; none, with a word, where the cloud does not tell.
-async fn answering(context: &Context, change: &Change<'_>, desired: &Desired) -> Vec<Ipv4Addr> {
-    let profile = &change.loaded.profile;
+/// Begins to look at the cloud from outside. Where it does not tell of servers, none is pinged or booted, and that is said.
+async fn probe(context: &Context, change: &Change<'_>, desired: &Desired) -> Result<Probe> {
+    let loaded = change.loaded;
+    let ca = Some(tls::ca_path(&loaded.state)).filter(|path| path.exists());
     let compute = desired.identity.services.values().any(|service| service.kind == "compute");
-    let Some(access) = desired.identity.access.as_ref().filter(|_| compute) else { return Vec::new() };
-    let login = Login::administrator(access, &profile.document.region);
-    match answering_servers(&change.loaded.state, &login).await {
-        Ok(servers) => servers,
-        Err(error) => {
-            context.printer.say(&format!("no server is pinged: {error}"));
-            Vec::new()
-        }
+    let access = desired.identity.access.as_ref().filter(|_| compute);
+    let login = access.map(|access| Login::administrator(access, &loaded.profile.document.region));
+    let servers = match &login {
+        None => Ok(Vec::new()),
+        Some(login) => answering_servers(&loaded.state, login).await,
+    };
+    let told = servers.is_ok();
+    let servers = servers.unwrap_or_else(|error| {
+        context.printer.say(&format!("no server is pinged or booted: {error}"));
+        Vec::new()
+    });
+    let probe = Probe::begin(&loaded.profile.probes(), &servers, ca.as_deref())?;
+    if let Some(login) = login.filter(|_| told) {
+        probe.boot(&loaded.state, &login);
     }
+    Ok(probe)
 }
 
 /// Where options were written, as long as a run may ask for it.

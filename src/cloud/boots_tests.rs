@@ -1,0 +1,144 @@
+//! Boots against a small cloud in this process.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::cloud::ProjectRef;
+use crate::cloud::fake::Fake;
+use crate::model::Secret;
+
+/// Things by kind, and the status that the next server comes to.
+#[derive(Debug, Default)]
+struct Things {
+    all: Vec<(&'static str, Value)>,
+    made: usize,
+    next: Option<Value>,
+    /// The next request for a server is answered by the proxy.
+    unavailable: bool,
+}
+
+const KINDS: [(&str, &str); 5] = [
+    ("servers", "server"),
+    ("flavors", "flavor"),
+    ("networks", "network"),
+    ("subnets", "subnet"),
+    ("images", ""),
+];
+
+impl Things {
+    fn serve(&mut self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let path = path.split('?').next().unwrap();
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').skip(1).collect();
+        let (kind, one) = KINDS.into_iter().find(|(kind, _)| *kind == parts[0]).unwrap();
+        let wrapped = |thing: Value| if one.is_empty() { thing } else { json!({one: thing}) };
+        let answer = |status: u16, value: Value| (status, value.to_string().into_bytes());
+        match (method, &parts[1..]) {
+            ("POST", []) if std::mem::take(&mut self.unavailable) => answer(503, Value::Null),
+            ("POST", []) => {
+                self.made += 1;
+                let mut thing: Value = serde_json::from_slice(body).unwrap();
+                if !one.is_empty() {
+                    thing = thing[one].take();
+                }
+                thing["id"] = json!(format!("{kind}-{}", self.made));
+                if kind == "servers" {
+                    assert_eq!(thing["networks"][0]["uuid"].as_str().map(|id| &id[..8]), Some("networks"));
+                    let end = self.next.take().unwrap_or(json!({"status": "ACTIVE"}));
+                    thing.as_object_mut().unwrap().extend(end.as_object().unwrap().clone());
+                }
+                self.all.push((kind, thing.clone()));
+                answer(202, wrapped(thing))
+            }
+            ("PUT", [_, "file"]) => answer(204, Value::Null),
+            ("GET", []) => {
+                let found = self.all.iter().filter(|(of, _)| *of == kind).map(|(_, thing)| thing);
+                answer(200, json!({kind: found.collect::<Vec<_>>()}))
+            }
+            ("GET", [id]) => {
+                let found = self.all.iter().find(|(_, thing)| thing["id"] == *id);
+                found.map_or((404, Vec::new()), |(_, thing)| answer(200, wrapped(thing.clone())))
+            }
+            ("DELETE", [id]) => {
+                self.all.retain(|(_, thing)| thing["id"] != *id);
+                (204, Vec::new())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn names(&self, wanted: &str) -> usize {
+        self.all.iter().filter(|(_, thing)| thing["name"] == wanted).count()
+    }
+}
+
+/// A cloud that has what a killed probe left, and a user's flavor and server.
+fn cloud() -> (Fake, Arc<Mutex<Things>>, Login) {
+    let keystone = Fake::start(None);
+    let things = Arc::new(Mutex::new(Things::default()));
+    let root = keystone.url("127.0.0.1").replace("/v3", "");
+    {
+        let mut world = keystone.world();
+        world.add("roles", json!({"name": "admin"}));
+        for (kind, url) in [
+            ("identity", format!("{root}/v3")),
+            ("compute", format!("{root}/v9")),
+            ("image", format!("{root}/v9")),
+            ("network", format!("{root}/v9")),
+        ] {
+            let id = world.add("services", json!({"name": kind, "type": kind}));
+            world.add(
+                "endpoints",
+                json!({"service_id": id, "interface": "public", "url": url, "region_id": "RegionOne"}),
+            );
+        }
+        let served = things.clone();
+        world.other =
+            Some(Box::new(move |method, path, body| served.lock().unwrap().serve(method, path, body)));
+        for kind in ["servers", "flavors", "networks", "images"] {
+            things.lock().unwrap().all.push((kind, json!({"id": format!("left-{kind}"), "name": NAME})));
+        }
+        let mut things = things.lock().unwrap();
+        things.all.push(("flavors", json!({"id": "small", "name": "small"})));
+        things.all.push(("networks", json!({"id": "theirs", "name": NAME, "project_id": "of-a-user"})));
+        things.all.push(("images", json!({"id": "theirs-too", "name": NAME, "owner": "of-a-user"})));
+    }
+    let login = Login {
+        url: keystone.url("127.0.0.1"),
+        user: "admin".to_owned(),
+        password: Secret::new("secret-of-admin"),
+        project: ProjectRef::Name("admin".to_owned()),
+        region: "RegionOne".to_owned(),
+    };
+    (keystone, things, login)
+}
+
+#[tokio::test]
+async fn servers_must_be_booted_one_after_another_and_nothing_be_left() {
+    let (_keystone, things, login) = cloud();
+    let state = tempfile::tempdir().unwrap();
+    let boots = Boots::prepare(state.path(), &login).await.unwrap();
+    assert_eq!(
+        things.lock().unwrap().names(NAME),
+        2 + 4,
+        "theirs; image, flavor, network and subnet, and no leftover"
+    );
+    let stop = CancellationToken::new();
+    boots.one(&stop).await.unwrap().unwrap();
+    boots.one(&stop).await.unwrap().unwrap();
+    things.lock().unwrap().next =
+        Some(json!({"status": "ERROR", "fault": {"message": "No valid host was found."}}));
+    let why = boots.one(&stop).await.unwrap().unwrap_err();
+    assert_eq!(why, "ERROR: No valid host was found.");
+    things.lock().unwrap().unavailable = true;
+    let why = boots.one(&stop).await.unwrap().unwrap_err();
+    assert!(why.contains("503"), "{why}");
+    things.lock().unwrap().next = Some(json!({"status": "BUILD"}));
+    stop.cancel();
+    assert_eq!(boots.one(&stop).await, None, "one that is under way at the end is neither good nor bad");
+    assert_eq!(things.lock().unwrap().names(NAME), 2 + 5, "it is there until all is cleared");
+    clear(state.path(), &login).await.unwrap();
+    let left = std::mem::take(&mut things.lock().unwrap().all);
+    let left: Vec<_> =
+        left.iter().filter(|(kind, _)| *kind != "subnets").map(|(_, thing)| &thing["id"]).collect();
+    assert_eq!(left, ["small", "theirs", "theirs-too"], "a user's things are not ours");
+}

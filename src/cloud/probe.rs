@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// From the end of a server to the next one's request: a probe measures, and is no load.
-const REST: Duration = Duration::from_secs(15);
+const REST: Duration = Duration::from_secs(30);
 /// What servers are counted under.
 const BOOT: &str = "boot a server";
 

@@ -124,6 +124,16 @@ impl Cloud {
         cloud
     }
 
+    /// The same with 2025.1, to be deployed, and the images of 2026.1 there too. The line of the release has a comment, as a user's.
+    pub fn older(name: &str, host_number: u8) -> Self {
+        let cloud = Self::new(name, host_number);
+        let profile = cloud.profile("").replace("release: \"2026.1\"", "release: \"2025.1\" # ours");
+        cloud.write("mastic.yaml", &profile);
+        cloud.mastic(&["build"]).ok();
+        cloud.mastic(&["--release", "2026.1", "build"]).ok();
+        cloud
+    }
+
     /// A deployment on an engine of its own, which has no images yet. The profile is the caller's to write.
     pub fn on(name: &str, host_number: u8, engine: PrivateEngine) -> Self {
         Self::with(name, host_number, Some(engine))

@@ -44,10 +44,7 @@ fn leftovers(cloud: &Cloud) -> Vec<String> {
 
 #[test]
 fn a_rehearsal_must_say_what_an_upgrade_changes_and_touch_nothing() {
-    let cloud = Cloud::new("t-trial", 18);
-    cloud.write("mastic.yaml", &cloud.profile("").replace("release: \"2026.1\"", "release: \"2025.1\""));
-    cloud.mastic(&["build"]).ok();
-    cloud.mastic(&["--release", "2026.1", "build"]).ok();
+    let cloud = Cloud::older("t-trial", 18);
     cloud.mastic(REHEARSE).code(1).says("nothing is deployed");
     cloud.mastic(&["deploy", "--yes"]).ok();
     let api = Api::of(&cloud);
@@ -94,10 +91,7 @@ fn a_rehearsal_must_say_what_an_upgrade_changes_and_touch_nothing() {
 
 #[test]
 fn a_rehearsal_that_fails_or_is_ended_must_say_so_and_leave_nothing() {
-    let cloud = Cloud::new("t-trialfail", 19);
-    cloud.write("mastic.yaml", &cloud.profile("").replace("release: \"2026.1\"", "release: \"2025.1\""));
-    cloud.mastic(&["build"]).ok();
-    cloud.mastic(&["--release", "2026.1", "build"]).ok();
+    let cloud = Cloud::older("t-trialfail", 19);
     cloud.mastic(&["deploy", "--yes"]).ok();
     let before = Facts::of(&cloud);
 

@@ -61,11 +61,7 @@ fn assert_available(report: &serde_json::Value, when: &str) {
 
 #[test]
 fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_all_data() {
-    let cloud = Cloud::new("t-upgrade", 13);
-    let profile = cloud.profile("").replace("release: \"2026.1\"", "release: \"2025.1\" # ours");
-    cloud.write("mastic.yaml", &profile);
-    cloud.mastic(&["build"]).ok();
-    cloud.mastic(&["--release", "2026.1", "build"]).ok();
+    let cloud = Cloud::older("t-upgrade", 13);
     cloud.mastic(&["deploy", "--yes"]).ok();
     let api = Api::of(&cloud);
     assert!(version_of_running(&cloud).starts_with("27."), "{}", version_of_running(&cloud));
@@ -137,16 +133,13 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
 
 #[test]
 fn a_part_must_be_upgraded_and_no_more_and_the_rest_later() {
-    let cloud = Cloud::new("t-parts", 17);
-    let profile = cloud.profile("").replace("release: \"2026.1\"", "release: \"2025.1\"");
-    cloud.write("mastic.yaml", &profile);
-    cloud.mastic(&["build"]).ok();
-    cloud.mastic(&["--release", "2026.1", "build"]).ok();
+    let cloud = Cloud::older("t-parts", 17);
     cloud.mastic(&["deploy", "--yes"]).ok();
     let old = cloud.containers();
     let version = || version_of_running(&cloud)[..2].to_owned();
     let text =
         || std::fs::read_to_string(cloud.dir.path().join("mastic.yaml")).expect("the profile is there");
+    let profile = text();
     let serves = |what: &str| {
         let status = cloud.mastic(&["status", "--json"]).ok().json();
         let rows = status["containers"].as_array().expect("a list").clone();

@@ -5,15 +5,6 @@ use crate::api::Api;
 use crate::harness::Cloud;
 use crate::upgrade::Logins;
 
-/// A deployed Keystone of 2025.1, with the images of 2026.1 there too.
-fn older(name: &str, number: u8) -> Cloud {
-    let cloud = Cloud::new(name, number);
-    cloud.write("mastic.yaml", &cloud.profile("").replace("release: \"2026.1\"", "release: \"2025.1\""));
-    cloud.mastic(&["build"]).ok();
-    cloud.mastic(&["--release", "2026.1", "build"]).ok();
-    cloud
-}
-
 fn is_open(cloud: &Cloud) -> bool {
     !cloud.mastic(&["status", "--json"]).ok().json()["held"].is_null()
 }
@@ -23,7 +14,7 @@ const ROLLBACK: &[&str] = &["rollback", "--yes"];
 
 #[test]
 fn an_upgrade_and_its_way_back_killed_at_random_moments_must_converge() {
-    let cloud = older("t-upkills", 15);
+    let cloud = Cloud::older("t-upkills", 15);
     let wanted = (kills() / 3).max(2);
     let mut dice = Dice::new("kills of upgrades and ways back");
     cloud.mastic(&["deploy", "--yes"]).ok();
@@ -79,7 +70,7 @@ const COMMIT: &[&str] = &["commit", "--yes", "--accept", "irreversible"];
 
 #[test]
 fn a_commit_killed_at_random_moments_must_be_taken_back_before_its_first_task_and_else_finished() {
-    let cloud = older("t-cokills", 20);
+    let cloud = Cloud::older("t-cokills", 20);
     let older = std::fs::read_to_string(cloud.dir.path().join("mastic.yaml")).expect("the profile is there");
     let wanted = (kills() / 5).max(2);
     let mut dice = Dice::new("kills of commits");
@@ -129,7 +120,7 @@ fn a_commit_killed_at_random_moments_must_be_taken_back_before_its_first_task_an
 
 #[test]
 fn all_or_nothing_must_take_back_what_had_gone_well_before_the_failure() {
-    let cloud = older("t-allornone", 21);
+    let cloud = Cloud::older("t-allornone", 21);
     // Of the newer release, the last set's only service never gets well.
     let own = std::fs::read_to_string(
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/toolbox/service.yaml"),
@@ -172,7 +163,7 @@ fn all_or_nothing_must_take_back_what_had_gone_well_before_the_failure() {
 
 #[test]
 fn an_upgrade_whose_restore_point_cannot_be_made_must_touch_nothing() {
-    let cloud = older("t-full", 16);
+    let cloud = Cloud::older("t-full", 16);
     // The restore points' volume has no room.
     let volume = format!("{}_mariadb_backup", cloud.name);
     let deployment = format!("mastic.deployment={}", cloud.name);

@@ -30,8 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A ping that is answered later is lost.
 const PING_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Before the first server is asked for: in the middle of the change.
+const FIRST: Duration = Duration::from_secs(20);
 /// From the end of a server to the next one's request: a probe measures, and is no load.
 const REST: Duration = Duration::from_secs(30);
+/// For the server that is under way when the change ends.
+const LAST: Duration = Duration::from_mins(1);
 /// What servers are counted under.
 const BOOT: &str = "boot a server";
 
@@ -133,12 +137,15 @@ impl Probe {
             seen.entry(BOOT.to_owned()).or_default().note(took, answer);
         };
         let task = tokio::spawn(async move {
+            if stopped.run_until_cancelled(tokio::time::sleep(FIRST)).await.is_none() {
+                return;
+            }
             let boots = match Boots::prepare(&at, &who).await {
                 Ok(boots) => boots,
                 Err(error) => return note(Duration::ZERO, Err(error.to_string())),
             };
-            while let Some(booted) = boots.one(&stopped).await {
-                match booted {
+            loop {
+                match boots.one().await {
                     Ok(took) => note(took, Ok(())),
                     Err(why) => note(Duration::ZERO, Err(why)),
                 }
@@ -151,16 +158,20 @@ impl Probe {
         *self.boots.lock().unwrap_or_else(PoisonError::into_inner) = Some(booting);
     }
 
-    /// Ends the servers that it boots, and deletes what they were made of.
+    /// Waits for the server that is under way, which is seen, too, and deletes what it was made of. Without `wait`, it is deleted
+    /// as it is.
     ///
     /// # Errors
     /// Something may be left: the next probe deletes it.
-    pub async fn end(&self) -> CloudResult<()> {
+    pub async fn end(&self, wait: bool) -> CloudResult<()> {
         let boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Booting { state, login, stop, task }) = boots else { return Ok(()) };
         stop.cancel();
-        // A request that is under way has its effect before the deletion looks for it. A panic was told of where it was.
-        let _ = task.await;
+        let abort = task.abort_handle();
+        // What has panicked has said so.
+        if !wait || tokio::time::timeout(LAST, task).await.is_err() {
+            abort.abort();
+        }
         clear(&state, &login).await
     }
 }

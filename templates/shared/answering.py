@@ -26,7 +26,7 @@ import time  # noqa: E402
 import oslo_messaging  # noqa: E402
 from oslo_messaging.rpc.server import RPCServer  # noqa: E402
 
-EVERY, STALE, BUILD = 15, 60, 60
+EVERY, STALE, BUILD = 15, 60, 30
 # When each server answered last; 0 after a failure.
 answered = {}
 # Nova's semaphore of builds and what it had when nothing was built, by server.

@@ -111,7 +111,7 @@ async fn locked(
     if cancel.is_cancelled() {
         return Err(CliError::new("interrupted; nothing was touched").exit(Exit::Interrupted).into());
     }
-    let report = run(context, change, &plan, desired, cancel).await?;
+    let report = Box::pin(run(context, change, &plan, desired, cancel)).await?;
     Ok((plan, Some(report)))
 }
 
@@ -314,11 +314,17 @@ async fn run(
         operator: operator(),
         message: change.message.clone(),
     };
-    let report = execute::run(&environment, plan, desired).await;
-    if let Some(probe) = probe
-        && let Err(error) = probe.end().await
-    {
-        context.printer.say(&format!("warning: of the probe's servers something may be left: {error}"));
+    let mut report = execute::run(&environment, plan, desired).await;
+    if let Some(probe) = probe {
+        // Who has interrupted it, or is told that it failed, does not wait for a server.
+        let done = report.as_ref().is_ok_and(|report| report.outcome == Outcome::Done);
+        if let Err(error) = probe.end(done).await {
+            context.printer.say(&format!("warning: of the probe's servers something may be left: {error}"));
+        }
+        if let Ok(report) = &mut report {
+            // With the server that was asked for meanwhile and was there only now.
+            report.availability = execute::Watch::seen(probe.as_ref());
+        }
     }
     Ok(report?)
 }

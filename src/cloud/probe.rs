@@ -225,9 +225,10 @@ impl Seen {
     fn availability(&self) -> Availability {
         let mut answers = self.answers.clone();
         answers.sort_unstable();
+        // The nearest rank: of two answers, 99 of 100 came within the slower.
         let within = |share: usize| {
-            let index = (answers.len().saturating_sub(1)) * share / 100;
-            answers.get(index).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
+            let rank = (answers.len() * share).div_ceil(100);
+            answers.get(rank.saturating_sub(1)).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
         };
         let open = self.last_good.filter(|_| self.failing).map(|last| last.elapsed()).unwrap_or_default();
         let good = u64::try_from(answers.len()).unwrap_or(u64::MAX);
@@ -245,6 +246,17 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_answers_the_slower_is_the_slowest_of_a_hundred() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.availability().p99_ms.round(), 0.0, "none came");
+        for ms in [40, 10] {
+            seen.note(Duration::from_millis(ms), Ok(()));
+        }
+        let both = seen.availability();
+        assert_eq!((both.p50_ms.round(), both.p99_ms.round()), (10.0, 40.0));
+    }
 
     #[test]
     fn failures_must_count_and_the_gap_must_be_from_good_to_good() {

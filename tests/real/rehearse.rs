@@ -71,7 +71,8 @@ fn a_rehearsal_must_say_what_an_upgrade_changes_and_touch_nothing() {
     );
     assert!(tasks[0]["seconds"].as_f64().is_some_and(|seconds| seconds > 0.1), "{report:#}");
     assert_eq!(tasks[0]["databases"], serde_json::json!(["keystone"]));
-    assert!(tasks[0]["rows"].as_u64().is_some_and(|rows| rows > 10), "{report:#}");
+    // An estimate of the server's, which may be far below what is there.
+    assert!(tasks[0]["rows"].as_u64().is_some_and(|rows| rows > 0), "{report:#}");
     // The revision of its schema is written, if nothing else.
     assert!(tasks[0]["written"]["keystone"]["alembic_version"].as_u64().is_some(), "{report:#}");
     assert_eq!(report["way_back"]["upgrade"], "open", "{report:#}");

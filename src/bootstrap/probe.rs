@@ -33,13 +33,21 @@ pub(super) async fn answer(socket: &Path, deadline: Duration) -> Result<Answer, 
     loop {
         let left = deadline.saturating_sub(began.elapsed());
         match once(socket, left).await {
-            Err(BootstrapError::Strange { source, .. })
-                if source.kind == EngineErrorKind::Unreachable && began.elapsed() < DYING.min(deadline) =>
-            {
+            Err(error) if is_broken(&error) && began.elapsed() < DYING.min(deadline) => {
                 tokio::time::sleep(AGAIN).await;
             }
             found => return found,
         }
+    }
+}
+
+/// Says whether somebody was there and has gone. A socket that is closed while a connection waits to be accepted resets it
+/// before the first word.
+fn is_broken(error: &BootstrapError) -> bool {
+    match error {
+        BootstrapError::Strange { source, .. } => source.kind == EngineErrorKind::Unreachable,
+        BootstrapError::Socket { source, .. } => source.kind() == ErrorKind::ConnectionReset,
+        _ => false,
     }
 }
 
@@ -100,6 +108,24 @@ mod tests {
         let found = answer(&socket, Duration::from_secs(5)).await;
         assert!(matches!(found, Ok(Answer::Nobody)), "{found:?}");
         dying.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_closes_while_it_is_asked_must_mean_that_nobody_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("engine.sock");
+        for round in 0..20 {
+            let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+            // At any moment between the connection and the first word.
+            let closing = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_micros(round * 5));
+                drop(listener);
+            });
+            let found = answer(&socket, Duration::from_secs(5)).await;
+            assert!(matches!(found, Ok(Answer::Nobody)), "round {round}: {found:?}");
+            closing.join().unwrap();
+            fs_err::remove_file(&socket).unwrap();
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::engine::archive::{self, Entry, Tree};
 use crate::engine::{CreateRequest, Engine, EngineErrorKind, EngineResult};
@@ -19,6 +22,10 @@ const MOUNT: &str = "/ledger";
 const FOLDER: &str = "/ledger/generations";
 /// What is said of generations later: a record itself never changes once its run has ended.
 const PINS: &str = "/ledger/pins";
+/// Time that an engine may take to make a container that another run has asked for.
+const MAKING: Duration = Duration::from_secs(20);
+/// Time between two looks for it.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// The engine name of both container and volume.
 pub fn name(deployment: &DeploymentName) -> String {
@@ -98,11 +105,18 @@ async fn open(engine: &dyn Engine, deployment: &DeploymentName) -> EngineResult<
         labels,
         volume: Some((name.clone(), MOUNT.to_owned())),
     };
-    match engine.create(&request).await {
-        Ok(id) => Ok(id),
-        // Another run was quicker.
-        Err(error) if error.kind == EngineErrorKind::Conflict => Ok(engine.container(&name).await?.id),
-        Err(error) => Err(error),
+    let began = Instant::now();
+    loop {
+        match engine.create(&request).await {
+            // Another run was quicker. An engine takes the name at once, and shows the container once it is made.
+            Err(error) if error.kind == EngineErrorKind::Conflict && began.elapsed() < MAKING => {}
+            made => return made,
+        }
+        match engine.container(&name).await {
+            Ok(there) => return Ok(there.id),
+            Err(error) if error.kind == EngineErrorKind::NotFound => tokio::time::sleep(AGAIN).await,
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -144,4 +158,25 @@ pub async fn history(
         }
     }
     Ok(all.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sim::{Fault, SimEngine, When};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ledger_that_another_run_is_making_must_be_waited_for() {
+        let deployment = DeploymentName::new("d").expect("a name");
+        let engine = SimEngine::new("sim://a");
+        let made = open(&engine, &deployment).await.expect("it is made");
+        // Its name is taken, and nobody sees it yet.
+        let unseen = When::Matching { operation: "container".to_owned(), subject: name(&deployment) };
+        let faults = engine.faults();
+        faults.add(unseen.clone(), Fault::Error(EngineErrorKind::NotFound), 5);
+        assert_eq!(open(&engine, &deployment).await.expect("it comes"), made);
+        faults.add(unseen, Fault::Error(EngineErrorKind::NotFound), 10_000);
+        let error = open(&engine, &deployment).await.expect_err("it never comes");
+        assert_eq!(error.kind, EngineErrorKind::Conflict);
+    }
 }

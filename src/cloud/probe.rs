@@ -53,7 +53,8 @@ struct Booting {
     state: PathBuf,
     login: Login,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    /// Says whether anything was made.
+    task: JoinHandle<bool>,
 }
 
 /// What was seen of one API so far.
@@ -138,11 +139,14 @@ impl Probe {
         };
         let task = tokio::spawn(async move {
             if stopped.run_until_cancelled(tokio::time::sleep(FIRST)).await.is_none() {
-                return;
+                return false;
             }
             let boots = match Boots::prepare(&at, &who).await {
                 Ok(boots) => boots,
-                Err(error) => return note(Duration::ZERO, Err(error.to_string())),
+                Err(error) => {
+                    note(Duration::ZERO, Err(error.to_string()));
+                    return true;
+                }
             };
             loop {
                 match boots.one().await {
@@ -150,7 +154,7 @@ impl Probe {
                     Err(why) => note(Duration::ZERO, Err(why)),
                 }
                 if stopped.run_until_cancelled(tokio::time::sleep(REST)).await.is_none() {
-                    break;
+                    return true;
                 }
             }
         });
@@ -168,19 +172,23 @@ impl Probe {
         let Some(Booting { state, login, stop, task }) = boots else { return Ok(()) };
         stop.cancel();
         let abort = task.abort_handle();
-        // What has panicked has said so.
-        if !wait || tokio::time::timeout(LAST, task).await.is_err() {
-            abort.abort();
+        let ended = if wait { tokio::time::timeout(LAST, task).await.ok() } else { None };
+        abort.abort();
+        match ended {
+            Some(Ok(false)) => Ok(()),
+            // What has panicked has said so.
+            Some(Ok(true) | Err(_)) | None => clear(&state, &login).await,
         }
-        clear(&state, &login).await
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        let boots = self.boots.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        for task in self.tasks.iter().chain(boots.as_ref().map(|boots| &boots.task)) {
+        for task in &self.tasks {
             task.abort();
+        }
+        if let Some(boots) = self.boots.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            boots.task.abort();
         }
     }
 }

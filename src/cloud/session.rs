@@ -186,11 +186,7 @@ impl Session {
         headers: &[(&str, &str)],
         body: Body,
     ) -> CloudResult<Reply> {
-        let url = self.url(api, path)?;
-        patiently(PATIENCE, || {
-            self.http.exchange(method.clone(), &url, Some(&self.token), headers, body.clone())
-        })
-        .await
+        patiently(PATIENCE, || self.once(method.clone(), api, path, headers, body.clone())).await
     }
 
     /// Sends any request once: whatever fails is not repeated.

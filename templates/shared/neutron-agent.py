@@ -23,6 +23,8 @@ name = sys.argv.pop(1)
 (command,) = importlib.metadata.entry_points(group="console_scripts", name=name)
 # First of all: in older releases it makes all that follows cooperative.
 main = command.load()
+sys.path.append("/usr/local/lib/mastic")
+import one_privsep  # noqa: E402, F401
 from neutron.agent import rpc  # noqa: E402
 
 report_state = rpc.PluginReportStateAPI.report_state

@@ -3,6 +3,7 @@
 //! What they are made of (image, flavor, network) carries one name on the administrator's project, so that whatever a killed run
 //! left is known, and deleted, by the next: the lock of the deployment lets only one run live.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(500);
 /// All are gone by then, or it is said that they are not.
 const CLEANING: Duration = Duration::from_mins(1);
+/// A server that is still there that long after its deletion was asked for is asked for again: who did it may be gone.
+const AGAIN: Duration = Duration::from_secs(10);
 const IMAGE: usize = 1 << 20;
 /// Where a PC's firmware finds it in the first block: interrupts off, halt, for ever. An empty disk would have the firmware ask
 /// the network all the time, at the cost of a whole processor.
@@ -159,6 +162,7 @@ async fn project(session: &Session, login: &Login) -> CloudResult<String> {
 /// Deletes the servers of the session's own project, and waits until the last has gone.
 async fn gone(session: &Session) -> CloudResult<()> {
     let ends = Instant::now() + CLEANING;
+    let mut asked: BTreeMap<String, Instant> = BTreeMap::new();
     loop {
         let servers = session.list(Api::Compute, &format!("servers?name=^{NAME}$"), "servers").await?;
         if servers.is_empty() {
@@ -170,11 +174,17 @@ async fn gone(session: &Session) -> CloudResult<()> {
             return Err(CloudError::Answer { url, reason });
         }
         for server in &servers {
-            match session.delete(Api::Compute, &format!("servers/{}", text(server, "id"))).await {
-                // Its deletion is under way.
-                Err(error) if error.status() == Some(StatusCode::CONFLICT) => {}
+            let id = text(server, "id");
+            // Each request is work for Nova, also for a server that is being deleted.
+            if asked.get(&id).is_some_and(|at| at.elapsed() < AGAIN) {
+                continue;
+            }
+            match session.delete(Api::Compute, &format!("servers/{id}")).await {
+                // In a state in which it cannot be deleted yet.
+                Err(error) if error.status() == Some(StatusCode::CONFLICT) => continue,
                 outcome => outcome?,
             }
+            asked.insert(id, Instant::now());
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -15,6 +15,10 @@ struct Things {
     next: Option<Value>,
     /// The next request for a server is answered by the proxy.
     unavailable: bool,
+    /// Times that servers are still seen after their deletion.
+    lingers: usize,
+    /// Servers that are being deleted, by request.
+    going: Vec<String>,
 }
 
 const KINDS: [(&str, &str); 5] = [
@@ -51,12 +55,21 @@ impl Things {
             }
             ("PUT", [_, "file"]) => (204, Vec::new()),
             ("GET", []) => {
+                if kind == "servers" && !self.going.is_empty() && self.lingers > 0 {
+                    self.lingers -= 1;
+                } else {
+                    self.all.retain(|(_, thing)| !self.going.iter().any(|id| thing["id"] == *id));
+                }
                 let found = self.all.iter().filter(|(of, _)| *of == kind).map(|(_, thing)| thing);
                 answer(200, json!({kind: found.collect::<Vec<_>>()}))
             }
             ("GET", [id]) => {
                 let found = self.all.iter().find(|(_, thing)| thing["id"] == *id);
                 found.map_or((404, Vec::new()), |(_, thing)| answer(200, wrapped(thing.clone())))
+            }
+            ("DELETE", [id]) if kind == "servers" => {
+                self.going.push((*id).to_owned());
+                (204, Vec::new())
             }
             ("DELETE", [id]) => {
                 self.all.retain(|(_, thing)| thing["id"] != *id);
@@ -123,7 +136,10 @@ async fn servers_must_be_booted_one_after_another_and_nothing_be_left() {
         "theirs; image, flavor, network and subnet, and no leftover"
     );
     boots.one().await.unwrap();
+    things.lock().unwrap().going.clear();
+    things.lock().unwrap().lingers = 3;
     boots.one().await.unwrap();
+    assert_eq!(things.lock().unwrap().going.len(), 1, "one request is enough, however long it takes");
     things.lock().unwrap().next =
         Some(json!({"status": "ERROR", "fault": {"message": "No valid host was found."}}));
     assert_eq!(boots.one().await.unwrap_err(), "ERROR: No valid host was found.");

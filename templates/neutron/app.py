@@ -6,6 +6,7 @@ both when the application is loaded; here that waits until there is a worker.
 
 import atexit
 import os
+import threading
 import traceback
 
 import uwsgi
@@ -39,5 +40,14 @@ def start_worker():
 
 
 uwsgi.post_fork_hook = start_worker
-# A worker that ends gives its place up at once, else events would wait for it for two minutes (uwsgi.ini: no teardown).
-uwsgi.atexit = atexit._run_exitfuncs
+
+
+def end_worker():
+    """Gives the worker's place up at once, else events would wait for it for two minutes (uwsgi.ini: no teardown). Where the database
+    has gone before, as at the end of a cloud, Neutron would ask it for longer than a container is given to end."""
+    thread = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+    thread.start()
+    thread.join(5)
+
+
+uwsgi.atexit = end_worker

@@ -56,7 +56,10 @@ pub async fn refuse_taken_ports(loaded: &Loaded, observed: &Observed, plan: &Pla
     let lines: Vec<String> =
         taken.into_iter().map(|(host, detail)| format!("host {host}: {detail}")).collect();
     Err(CliError::new(format!("{}; nothing was touched", lines.join("\n")))
-        .help("end that program, or choose another port or address in the profile")
+        .help(
+            "end that program, or choose another port or address in the profile; a container that its engine does not show as running was \
+             lost when that was killed just while it started it: its program has to be ended by hand",
+        )
         .into())
 }
 
@@ -117,9 +120,19 @@ fn owner(socket: SocketAddr) -> Option<String> {
             .ok()?
             .flatten()
             .any(|fd| fs_err::read_link(fd.path()).is_ok_and(|t| t.to_string_lossy() == wanted));
-        let name = fs_err::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        holds.then(|| format!("{} (pid {pid})", name.trim()))
+        let read = |file: &str| fs_err::read_to_string(entry.path().join(file)).unwrap_or_default();
+        let container =
+            container(&read("cgroup")).map(|id| format!(", in container {id}")).unwrap_or_default();
+        holds.then(|| format!("{} (pid {pid}{container})", read("comm").trim()))
     })
+}
+
+/// Returns the short id of the container that a process is in, by its proc(5) `cgroup`: engines name a container's cgroup by its id,
+/// systemd's driver as `docker-ID.scope`.
+fn container(cgroup: &str) -> Option<&str> {
+    let parts = cgroup.split(['/', '\n', '-', '.']);
+    let mut ids = parts.filter(|part| part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit()));
+    ids.next().map(|id| &id[..12])
 }
 
 /// Returns how proc(5)'s tables write what may answer at a socket: its own address, or every address. Words of four
@@ -148,6 +161,19 @@ mod tests {
         let elsewhere: SocketAddr = format!("127.0.0.2:{port}").parse().expect("an address");
         assert_eq!(owner(elsewhere), None);
         assert_eq!(places("127.0.17.1:5000".parse().expect("an address"))[0], "0111007F:1388");
+    }
+
+    #[test]
+    fn the_container_of_a_program_must_be_told() {
+        let id = "3f978a4edd755c0a1bd1e6aa9f4b1bd1e6aa9f4c0a1bd1e6aa9f4755c0a1bd1e";
+        for cgroup in [
+            format!("12:pids:/docker/{id}\n0::/\n"),
+            format!("0::/system.slice/docker-{id}.scope\n"),
+            format!("0::/engine/{id}/init"),
+        ] {
+            assert_eq!(container(&cgroup), Some("3f978a4edd75"), "{cgroup}");
+        }
+        assert_eq!(container("0::/user.slice/session-3.scope\n"), None);
     }
 
     #[test]

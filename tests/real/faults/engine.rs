@@ -1,5 +1,7 @@
 //! The engine restarted, or killed, in the middle of a deploy. Only an engine of the test's own may be.
 
+use std::collections::BTreeMap;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -26,16 +28,22 @@ fn deployed(cloud: &Cloud) -> usize {
         let ran =
             ran.code(1).says("is taken by").says("nothing was touched").says("was lost when that was killed");
         let running = cloud.docker(&["ps", "-q", "--no-trunc"]);
-        for lost in ran.stderr.split(" (pid ").skip(1) {
-            let (pid, rest) = lost.split_once(", in container ").expect("it is in a container");
-            let id = &rest[..12];
+        // One program may hold several ports.
+        let lost: BTreeMap<&str, &str> = ran
+            .stderr
+            .split(" (pid ")
+            .skip(1)
+            .map(|lost| lost.split_once(", in container ").expect("it is in a container"))
+            .map(|(pid, rest)| (pid, &rest[..12]))
+            .collect();
+        for (pid, id) in &lost {
             assert!(!running.lines().any(|known| known.starts_with(id)), "{id} runs:\n{}", ran.stderr);
             say(&format!("  the engine has lost container {id}"));
             let pid = Pid::from_raw(pid.parse().expect("a process id"));
             kill(pid, Signal::SIGKILL).expect("it runs");
             wait_for("the lost program's end", || !runs(pid.as_raw()));
-            ended += 1;
         }
+        ended = lost.len();
         cloud.mastic(&["deploy", "--yes"]).ok();
     }
     ended

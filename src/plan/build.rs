@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cause::Cause;
 use super::decide::Decision;
-use super::document::{Change, Fallback, SlotPlan};
+use super::document::Change;
 use super::draft::{Act, Class, Draft, Drafts, Key};
 use super::hazard::HazardKind;
 use super::scene::{Scene, Seen};
 use super::step::{Action, ExitRule, Mark, Step, Target, Undo};
+use super::traffic::Balancer;
 use super::{cutover, fingerprint};
 use crate::model::spec::{MountSource, Side};
 use crate::model::{
-    CheckSpec, ContainerSpec, Generation, Health, HostName, Role, ServiceName, SetName, Slot, SpecHash,
-    SpecRecord, TaskPhase,
+    ContainerSpec, Generation, HostName, Role, ServiceName, SetName, Slot, SpecHash, SpecRecord, TaskPhase,
 };
 
 /// Seconds of grace for a container whose label cannot be read.
-const DEFAULT_GRACE: u32 = 10;
+pub(super) const DEFAULT_GRACE: u32 = 10;
 /// Seconds for a task that a newer one replaces, when its label cannot be read.
 const DEFAULT_TASK_DEADLINE: u32 = 600;
 
@@ -81,10 +81,6 @@ pub(super) fn grace_of(seen: &Seen<'_>) -> u32 {
     record_of(seen).map_or(DEFAULT_GRACE, |record| record.stop.grace)
 }
 
-fn check_of(seen: &Seen<'_>) -> Option<CheckSpec> {
-    record_of(seen).and_then(|record| record.check)
-}
-
 /// Returns the volumes that steps create or remove.
 pub(super) fn touched_volumes(steps: &[Step]) -> BTreeSet<(&HostName, &str)> {
     steps
@@ -102,20 +98,9 @@ pub(super) fn touched_volumes(steps: &[Step]) -> BTreeSet<(&HostName, &str)> {
 #[derive(Debug)]
 pub(super) struct Builder<'s, 'a> {
     pub(super) scene: &'s Scene<'a>,
-    generation: Generation,
+    pub(super) generation: Generation,
     pub(super) drafts: Drafts,
-    balancers: Vec<Balancer>,
-}
-
-/// One balancer, as this plan speaks to it.
-#[derive(Clone, Debug)]
-struct Balancer {
-    at: Slot,
-    container: Target,
-    /// The step after which it serves, if it changes itself.
-    ready: Option<Key>,
-    /// The ends of its predecessors: until then they may send what their clients' old connections bring.
-    alone: Vec<Key>,
+    pub(super) balancers: Vec<Balancer>,
 }
 
 impl<'s, 'a> Builder<'s, 'a> {
@@ -340,79 +325,6 @@ impl<'s, 'a> Builder<'s, 'a> {
         self.step(ready, slot, set, action, cause, Undo::Nothing, deps);
     }
 
-    /// All balancers that there are or will be.
-    fn balancers(&self, work: &BTreeMap<Slot, Work<'_>>) -> Vec<Balancer> {
-        let scene = self.scene;
-        let of = |slot: &Slot| {
-            let changed = work.get(slot).filter(|item| item.spec.is_some());
-            let ready = changed
-                .filter(|item| !matches!(item.decision.change, Change::Keep | Change::Clean))
-                .and_then(|_| self.ready_key(work, slot));
-            let successor = changed.map(|item| match item.decision.successor {
-                Some(seen) => existing(&seen),
-                None => Target::Made { name: engine_name(scene, slot, self.generation) },
-            });
-            let stands = || scene.seen(slot).iter().find(|seen| seen.is_live()).map(existing);
-            let stopped = changed.into_iter().flat_map(|item| {
-                let names = item.decision.stop.iter().map(|seen| seen.container.name.as_str());
-                names.map(|name| self.key(Class::Work, &item.set, slot, Act::Stop, name))
-            });
-            let alone = stopped.collect();
-            Some(Balancer { at: slot.clone(), container: successor.or_else(stands)?, ready, alone })
-        };
-        scene.desired.balancers.keys().filter_map(of).collect()
-    }
-
-    /// Before a successor listens on a port where an earlier one was drained, the balancers must look at it again.
-    fn open(&mut self, slot: &Slot, item: &Work<'_>, cause: &Cause) -> Vec<Key> {
-        let served_before = item.decision.fallback.is_some() || item.decision.successor.is_some();
-        if served_before { self.spoken_to(slot, item, cause, Act::Open, item.side, &[]) } else { Vec::new() }
-    }
-
-    /// Once the successor serves, the balancers let the predecessor finish what it has.
-    fn drain(&mut self, slot: &Slot, item: &Work<'_>, cause: &Cause, ready: &Key) -> Vec<Key> {
-        self.spoken_to(slot, item, cause, Act::Drain, cutover::other(item.side), std::slice::from_ref(ready))
-    }
-
-    fn spoken_to(
-        &mut self,
-        slot: &Slot,
-        item: &Work<'_>,
-        cause: &Cause,
-        act: Act,
-        side: Side,
-        deps: &[Key],
-    ) -> Vec<Key> {
-        let mut keys = Vec::new();
-        let routes = self.scene.desired.routes.get(slot).map(Vec::as_slice).unwrap_or_default();
-        for Balancer { at, container, ready, alone } in self.balancers.clone() {
-            for route in routes {
-                let (server, balancer) = (route.server(side).to_owned(), container.clone());
-                let alone = alone.iter().filter(|_| act == Act::Drain).cloned();
-                let grace = item.decision.stop.iter().map(grace_of).max().unwrap_or(DEFAULT_GRACE);
-                let (action, undo) = if act == Act::Open {
-                    (Action::OpenServer { balancer, server: server.clone() }, Undo::Nothing)
-                } else {
-                    let again = Action::OpenServer { balancer: balancer.clone(), server: server.clone() };
-                    (Action::DrainServer { balancer, server: server.clone(), grace }, Undo::Step(again))
-                };
-                let key = self.key(Class::Work, &item.set, slot, act, &format!("{at} {server}"));
-                let draft = Draft {
-                    deps: deps.iter().cloned().chain(ready.clone()).chain(alone).collect(),
-                    host: Some(at.host.clone()),
-                    slot: Some(slot.clone()),
-                    set: Some(item.set.clone()),
-                    action,
-                    cause: cause.clone(),
-                    undo,
-                };
-                self.drafts.add(key.clone(), draft);
-                keys.push(key);
-            }
-        }
-        keys
-    }
-
     fn undesired_slot(&mut self, slot: &Slot, item: &Work<'_>) {
         for seen in &item.decision.stop {
             let key = self.key(Class::Work, &item.set, slot, Act::Stop, &seen.container.name);
@@ -566,59 +478,6 @@ impl<'s, 'a> Builder<'s, 'a> {
             for other in &hosts {
                 self.drafts.depend(&end, mark_key(Class::Begin, other));
             }
-        }
-    }
-
-    /// Returns all slots in launch order, with what happens to each and how it goes back.
-    pub(super) fn slot_plans(&self, work: &BTreeMap<Slot, Work<'_>>) -> Vec<SlotPlan> {
-        let mut slots: Vec<(&Slot, &Work<'_>)> = work.iter().collect();
-        slots.sort_by_key(|(slot, item)| (self.scene.rank(&item.set), (*slot).clone()));
-        slots.into_iter().map(|(slot, item)| self.slot_plan(slot, item)).collect()
-    }
-
-    fn slot_plan(&self, slot: &Slot, item: &Work<'_>) -> SlotPlan {
-        let Work { spec, side, overlaps, set, service, decision } = item;
-        let makes = matches!(decision.change, Change::Create | Change::Replace | Change::Run);
-        let successor = match (&decision.successor, makes) {
-            (Some(seen), _) => Some(existing(seen)),
-            (None, true) => Some(Target::Made { name: engine_name(self.scene, slot, self.generation) }),
-            (None, false) => None,
-        };
-        let younger = |seen: &Seen<'_>| {
-            decision.fallback.is_some_and(|fallback| seen.generation() > fallback.generation())
-        };
-        // Made by this run, or by the interrupted one that this run ends. A kept older one stays kept.
-        let awaited =
-            decision.change == Change::Await && decision.successor.as_ref().is_some_and(Seen::is_live);
-        let discard = makes || awaited || decision.successor.as_ref().is_some_and(younger);
-        let task = match spec {
-            Some((spec, _)) => spec.is_task(),
-            None => decision.retire.iter().any(|s| s.labels.role == crate::model::labels::LabelRole::Task),
-        };
-        let fallback = decision.fallback.map(|seen| Fallback {
-            container: existing(&seen),
-            restart: seen.is_live() || decision.half_done,
-            check: check_of(&seen).filter(|_| seen.container.health != Health::Unhealthy),
-        });
-        SlotPlan {
-            slot: slot.clone(),
-            set: set.clone(),
-            service: service.clone(),
-            task,
-            change: decision.change,
-            cause: decision.cause.clone(),
-            from: decision.current().map(|s| s.generation()),
-            to: match decision.change {
-                Change::Remove => None,
-                _ if makes => Some(self.generation),
-                _ => decision.successor.map(|s| s.generation()),
-            },
-            image: spec.as_ref().filter(|_| makes).map(|(spec, _)| spec.image.clone()),
-            side: *side,
-            overlaps: *overlaps,
-            successor,
-            discard,
-            fallback: fallback.filter(|_| !task),
         }
     }
 

@@ -24,7 +24,9 @@ pub mod rehearsal;
 pub mod render;
 mod returning;
 mod scene;
+mod slot_plan;
 pub mod step;
+mod traffic;
 pub mod verify;
 
 pub use cause::{Cause, FieldDiff};

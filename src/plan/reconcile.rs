@@ -15,6 +15,7 @@ use super::options::Options;
 use super::part;
 use super::returning;
 use super::scene::{Scene, Seen};
+use super::slot_plan::slot_plans;
 use crate::model::spec::Side;
 use crate::model::{
     ContainerSpec, ContainerState, Desired, Generation, Health, Held, HostName, Observed, Role, ServiceName,
@@ -78,7 +79,7 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
         builder.history_alone();
     }
     let mut blockers = blockers(&scene, &work);
-    let slots = builder.slot_plans(&work);
+    let slots = slot_plans(&scene, generation, &work);
     let steps = match builder.finish() {
         Ok(steps) => steps,
         Err(slots) => {

@@ -20,6 +20,7 @@ mod commands_tls;
 mod engine;
 mod faults;
 mod harness;
+mod other_series;
 mod rehearse;
 mod releases;
 mod story;

@@ -178,9 +178,13 @@ fn judge(
         if let Some(image) = current.filter(is_it) {
             return Decision::Keep(image.id.clone());
         }
-        // The youngest, should there be several.
-        let same =
-            present.iter().filter(is_it).max_by(|a, b| a.created_at.cmp(&b.created_at).then(a.id.cmp(&b.id)));
+        // The youngest, should there be several; but labels are inherited by whatever somebody builds upon an image of ours.
+        let ours = |image: &&ObservedImage| is_it(image) && is_named(image, name);
+        let upon = |image: &ObservedImage| present.iter().filter(is_it).any(|other| stands_on(image, other));
+        let same = present
+            .iter()
+            .filter(|image| ours(image) && !upon(image))
+            .max_by(|a, b| a.created_at.cmp(&b.created_at).then(a.id.cmp(&b.id)));
         if let Some(image) = same {
             return Decision::Tag(image.id.clone());
         }
@@ -235,6 +239,22 @@ pub(super) fn short_parts(parts: &BTreeMap<String, String>) -> BTreeMap<String, 
 
 fn tagged<'a>(present: &'a [ObservedImage], reference: &str) -> Option<&'a ObservedImage> {
     present.iter().find(|image| image.tags.iter().any(|tag| same_reference(tag, reference)))
+}
+
+/// Returns whether an image has a tag of this name, in whatever namespace, or none at all.
+fn is_named(image: &ObservedImage, name: &str) -> bool {
+    let last = |tag: &String| {
+        let path = tag.rsplit('/').next().unwrap_or(tag);
+        path.split([':', '@']).next().is_some_and(|last| last == name)
+    };
+    image.tags.is_empty() || image.tags.iter().any(last)
+}
+
+/// Returns whether an image has all layers of another one, and more.
+fn stands_on(image: &ObservedImage, other: &ObservedImage) -> bool {
+    !other.layers.is_empty()
+        && image.layers.len() > other.layers.len()
+        && image.layers.starts_with(&other.layers)
 }
 
 /// Compares references as engines do: `debian` is `debian:latest`, and `docker.io/library/debian:latest`.

@@ -130,6 +130,25 @@ fn the_same_image_under_another_tag_must_be_tagged_not_built() {
 }
 
 #[test]
+fn an_image_that_somebody_built_upon_ours_must_not_be_taken_for_ours() {
+    let mut world = World::new().built(sha);
+    let ours = world.present[3].clone();
+    let layers = |count: usize| (0..count).map(|n| format!("sha256:layer{n}")).collect::<Vec<_>>();
+    world.present[3].layers = layers(3);
+    // It has the labels of what it stands on, and is younger. Under another name, or the same.
+    for (id, tag) in [("patched", "m/keystone:patched"), ("tool", "m/tool:1")] {
+        let created_at = "2026-11-27T05:00:00Z".to_owned();
+        let (id, tags) = (ImageId(sha(id)), vec![tag.to_owned()]);
+        world.present.push(ObservedImage { id, tags, created_at, layers: layers(4), ..ours.clone() });
+    }
+    world.settings.tag = Some("next".to_owned());
+    assert_eq!(world.plan().images[3].decision, Decision::Tag(ImageId(sha("keystone"))));
+
+    world.present.retain(|image| ![sha("keystone"), sha("patched")].contains(&image.id.0));
+    assert_eq!(world.plan().images[3].decision, Decision::Build(vec![Reason::Missing]));
+}
+
+#[test]
 fn an_image_that_mastic_did_not_build_must_be_built_and_said_so() {
     let mut world = World::new().built(sha);
     for image in &mut world.present {

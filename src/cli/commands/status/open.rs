@@ -47,8 +47,9 @@ impl Open {
         };
         if *partial {
             let to = to.as_ref().unwrap_or(serves);
+            let way = if release == to { format!("within {to}") } else { format!("from {release} to {to}") };
             return format!(
-                "an upgrade from {release} to {to} is open since {since}{old} and has reached a part of the cloud: `mastic resume` goes \
+                "an upgrade {way} is open since {since}{old} and has reached a part of the cloud: `mastic resume` goes \
                  on, `mastic abort` takes it back; {point}"
             );
         }

@@ -37,5 +37,22 @@ ovs-vsctl --timeout=10 --no-wait -- --may-exist add-port "$bridge" '{{ var.openv
 {%- endif %}
     : >/run/self/ready
 ) &
+# libvirt sets a guest's device up while the daemon, which has just found it, makes it promiscuous: the daemon writes all flags as it last
+# knew them, and the device is down for good (seen: two first servers of five had no address). What is promiscuous here is the
+# daemon's, and is up. `ip` changes that one flag alone.
+(
+    while true; do
+        ip -oneline monitor link | while read -r line; do
+            rest=${line#*: }
+            device=${rest%%:*}
+            flags=${rest#*<}
+            case "$line ,${flags%%>*}," in
+                Deleted*|*,UP,*) ;;
+                *": tap"*,PROMISC,*) ip link set "${device%%@*}" up 2>/dev/null || true ;;
+            esac
+        done
+        sleep 1
+    done
+) &
 exec ovs-vswitchd --user openvswitch:openvswitch --unixctl=/run/openvswitch/vswitchd.ctl --pidfile=/run/openvswitch/vswitchd.pid \
     -vconsole:info -vsyslog:off -vfile:off unix:/run/openvswitch/db.sock

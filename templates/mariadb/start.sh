@@ -5,7 +5,7 @@ data=/var/lib/mysql/data
 series() { grep -oE '[0-9]+\.[0-9]+' | head -n 1; }
 
 own=$(mariadbd --version | sed 's/.*Ver //' | series)
-# Written by mariadb-install-db and by mariadb-upgrade; the second is its name before 10.11.
+# Written by mariadb-install-db and by mariadb-upgrade; the second is its older name.
 for file in "$data/mariadb_upgrade_info" "$data/mysql_upgrade_info"; do
     [ -r "$file" ] || continue
     last=$(series <"$file")

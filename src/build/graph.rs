@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::dockerfile::{self, Dockerfile};
 use crate::model::ImageName;
+use crate::model::words::nearest;
 use crate::profile::Library;
 
 /// The name under which Dockerfiles start from the distribution: made from `images/base/base.yaml`, or the operator's own.
@@ -184,15 +185,6 @@ fn read_document(
         problem(&entry.origin, line, error.to_string(), None);
         ImageDocument::default()
     })
-}
-
-/// Returns the nearest known word, if any is near.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
-        .min()
-        .map(|(_, candidate)| candidate)
 }
 
 /// Sorts parents before children; else returns a cycle.

@@ -10,6 +10,7 @@ use super::args::Selection as SelectionArgs;
 use super::context::{self, Context, Engines};
 use super::exit::{CliError, Exit};
 use crate::engine::Engine;
+use crate::model::words::nearest;
 use crate::model::{
     Desired, ImageName, Observed, ObservedContainer, PinnedImage, Secret, SecretKind, SecretName,
 };
@@ -395,15 +396,6 @@ fn one_of<N: Ord + Clone + AsRef<str>>(kind: &str, name: &str, known: &BTreeSet<
         error = error.help(format!("did you mean `{near}`?"));
     }
     Err(error.help(format!("there are: {}", names.join(", "))).into())
-}
-
-/// Returns the nearest of some words, if one is near.
-pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    words
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3 + 1)
-        .map(|(_, candidate)| candidate)
 }
 
 /// Returns the addresses and names that the public certificate must hold.

@@ -455,6 +455,7 @@ impl Walk<'_, '_> {
             generation,
             deployment: plan.deployment.clone(),
             release: plan.release.clone(),
+            purpose: plan.purpose.as_str().to_owned(),
             run: run.clone(),
             began_at: now(),
             ended_at: None,

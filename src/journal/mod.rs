@@ -8,7 +8,7 @@ pub mod replay;
 pub mod timeline;
 
 pub use entry::{Entry, Event, StepState, Stopping};
-pub use past::{before, slots_at};
+pub use past::{before, slots_at, taken_back};
 pub use pin::Pin;
 pub use record::{GenerationRecord, RecordOutcome, SlotRecord};
 pub use replay::{Replay, replay};

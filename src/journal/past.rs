@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::record::{GenerationRecord, RecordOutcome, SlotRecord};
 use crate::model::{Generation, Held, ReleaseName};
+use crate::plan::Purpose;
 
 /// Returns what was in each slot (`host/container`) once a generation was done; `None` when there is no record of it.
 ///
@@ -27,4 +28,12 @@ pub fn slots_at(records: &[GenerationRecord], generation: Generation) -> Option<
 /// Returns what the last upgrade from another release than the one that serves has kept: what served before it.
 pub fn before<'r>(records: &'r [GenerationRecord], serves: &ReleaseName) -> Option<&'r Held> {
     records.iter().rev().filter_map(|record| record.held.as_ref()).find(|held| held.release != *serves)
+}
+
+/// Returns what an upgrade had kept, where the last run has taken all of it back: it serves again.
+pub fn taken_back(records: &[GenerationRecord]) -> Option<&Held> {
+    let (last, earlier) = records.split_last()?;
+    let done = last.outcome == RecordOutcome::Done && last.held.is_none() && last.returning.is_none();
+    let back = done && last.purpose == Purpose::Rollback.as_str();
+    earlier.iter().rev().filter(|_| back).find_map(|record| record.held.as_ref())
 }

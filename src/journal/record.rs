@@ -67,6 +67,9 @@ pub struct GenerationRecord {
     pub deployment: DeploymentName,
     /// Series.
     pub release: ReleaseName,
+    /// What it was for: `deploy`, `upgrade`, `rollback`, ... Records of the first versions do not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub purpose: String,
     /// The run that made it.
     pub run: RunId,
     /// RFC 3339.

@@ -14,6 +14,7 @@ pub mod name;
 pub mod observed;
 pub mod secret;
 pub mod spec;
+pub mod words;
 
 pub use availability::Availability;
 pub use check::CheckSpec;

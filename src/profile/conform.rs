@@ -5,11 +5,12 @@
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::diagnostic::{Diagnostic, listed, nearest};
+use super::diagnostic::{Diagnostic, listed};
 use super::schema;
 use super::source::{Source, Span};
 use super::yaml::{Node, Value, approximate};
 use crate::model::name;
+use crate::model::words::nearest;
 
 /// Checks a whole document. Gives back what is right of it, as far as it makes a document.
 pub fn conform(source: &Source, root: &Json, node: &Node, out: &mut Vec<Diagnostic>) -> Option<Json> {

@@ -154,22 +154,6 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// Returns the word nearest to `word`, if one is near enough to be meant.
-pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = word.to_lowercase().replace('-', "_");
-    words
-        .into_iter()
-        .map(|candidate| {
-            let other = candidate.to_lowercase().replace('-', "_");
-            (strsim::damerau_levenshtein(&folded, &other), candidate)
-        })
-        .filter(|(distance, candidate)| {
-            *distance <= 1.max(word.chars().count().max(candidate.chars().count()) / 3)
-        })
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 /// Returns a list of words for people: `a`, `b` and `c`, cut where it is long.
 pub fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     const MOST: usize = 12;
@@ -208,12 +192,5 @@ mod tests {
     fn a_source_line_must_not_act_on_the_terminal() {
         let source = Source::new("x", "a: \u{1b}[2J\u{202e}x");
         assert!(!Diagnostic::new("x", &source, Span::START, "").to_string().contains(['\u{1b}', '\u{202e}']));
-    }
-
-    #[test]
-    fn only_a_near_word_must_be_suggested() {
-        assert_eq!(nearest("servces", ["services", "hosts"]), Some("services"));
-        assert_eq!(nearest("rabitmq", ["rabbitmq", "mariadb"]), Some("rabbitmq"));
-        assert_eq!(nearest("zebra", ["services", "hosts"]), None);
     }
 }

@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::conform::to_json;
-use super::diagnostic::nearest;
 use super::ini::Ini;
 use super::library::{Library, OVERRIDES};
 use super::service::VariableType;
@@ -12,6 +11,7 @@ use super::variables::{Declared, port_variable};
 use super::yaml::Node;
 use super::{Profile, schema};
 use crate::model::HostName;
+use crate::model::words::nearest;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::conform::conform;
-use super::diagnostic::{Diagnostic, Diagnostics, listed, nearest};
+use super::diagnostic::{Diagnostic, Diagnostics, listed};
 use super::layout::Layout;
 use super::library::{Library, TEMPLATES};
 use super::source::{Source, Span};
@@ -16,6 +16,7 @@ use super::{
     Inputs, Loaded, Profile, ProfileDocument, Service, check, layout, overrides, resolve, schema, templates,
 };
 use crate::model::ServiceName;
+use crate::model::words::nearest;
 
 /// What must be known of a profile before its library can be put together.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::container::Merge;
-use super::diagnostic::{Diagnostic, listed, nearest};
+use super::diagnostic::{Diagnostic, listed};
 use super::ini::Ini;
 use super::library::{Library, OVERRIDES};
 use super::source::{Source, Span};
 use super::{Profile, load};
+use crate::model::words::nearest;
 use crate::model::{HostName, ServiceName};
 
 /// One override that applies to a file on a host.

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::context::allowed_secrets;
-use super::diagnostic::{Diagnostic, listed, nearest};
+use super::diagnostic::{Diagnostic, listed};
 use super::files::piece_source;
 use super::library::{Library, TEMPLATES};
 use super::source::{Source, Span};
 use super::tree::Doc;
 use super::yaml::Node;
 use super::{Loaded, Profile, load};
+use crate::model::words::nearest;
 use crate::template::scan::{self, Used};
 use crate::template::{self, Functions};
 

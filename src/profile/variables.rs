@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::conform::describe;
-use super::diagnostic::{Diagnostic, listed, nearest};
+use super::diagnostic::{Diagnostic, listed};
 use super::service::{Variable, VariableType};
 use super::tree::Doc;
 use super::yaml::{Node, Value, approximate};
 use super::{Loaded, ProfileDocument};
+use crate::model::words::nearest;
 use crate::model::{HostName, ServiceName};
 
 /// One setting that a profile may change.

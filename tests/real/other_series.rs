@@ -51,6 +51,8 @@ fn the_database_and_the_broker_must_change_their_series_each_in_a_generation_of_
     assert_versions(&cloud, "10.11.", "4.0.");
     let api = crate::api::Api::of(&cloud);
     api.make_project("before");
+    cloud.mastic(&["backup", "of-10"]).ok();
+    api.make_project("after");
 
     let profile = || std::fs::read_to_string(cloud.dir.path().join("mastic.yaml")).expect("it is there");
     // The release that is there is a tag as well: that of its own images.
@@ -66,6 +68,11 @@ fn the_database_and_the_broker_must_change_their_series_each_in_a_generation_of_
     assert_versions(&cloud, "11.8.", "4.0.");
     cloud.mastic(&["resume", "--yes", "--accept", "outage"]).ok();
     cloud.mastic(&["commit", "--yes", "--accept", "irreversible"]).ok();
+
+    // A point of the older series becomes the newer's data.
+    cloud.mastic(&["restore", "of-10", "--yes", "--accept", "data-loss"]).ok();
+    cloud.mastic(&["exec", "mariadb", "--", "sh", "-c", needs]).code(1);
+    assert!(api.has_project("before") && !api.has_project("after"), "it is the data of the point");
 
     // The broker's way leads back, too: the older one's store is as it was.
     let logins = Logins::begin(&cloud);

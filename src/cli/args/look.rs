@@ -181,7 +181,7 @@ pub struct OpenstackArgs {
 fn step(name: &str) -> Result<crate::verify::StepId, String> {
     use crate::verify::StepId;
     let names = || StepId::ALL.iter().map(|step| step.name());
-    StepId::named(name).ok_or_else(|| match crate::cli::session::nearest(name, names()) {
+    StepId::named(name).ok_or_else(|| match crate::model::words::nearest(name, names()) {
         Some(near) => format!("there is no such step; did you mean `{near}`?"),
         None => format!("there is no such step; there are: {}", names().collect::<Vec<_>>().join(", ")),
     })

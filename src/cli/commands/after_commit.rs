@@ -19,7 +19,7 @@ use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::session::{Loaded, Make};
 use crate::cloud::{Login, made_since};
-use crate::journal::{GenerationRecord, RecordOutcome, before, slots_at};
+use crate::journal::{GenerationRecord, RecordOutcome, before, slots_at, taken_back};
 use crate::model::{Generation, ImageId, ImageName, Observed, ReleaseName, Returning, TaskPhase};
 use crate::plan::{Options, Purpose};
 use crate::profile::Edits;
@@ -66,14 +66,7 @@ pub async fn rollback(
         .help("`mastic rollback --restore` goes on with it")
         .into());
     }
-    if args.restore
-        && args.to.is_none()
-        && let Some(done) = unsaid(&records, &profile)
-    {
-        // Killed between its last step and this: the history has it, the profile not yet.
-        let (_, edits) = edits_of(context, done.generation, &done.release).await?;
-        context.keep(&edits)?;
-        context.printer.say(&format!("{} serves, and the profile says so from now on", done.release));
+    if args.to.is_none() && say_at_last(context, args, &records, &profile).await? {
         return Ok(Exit::Done);
     }
     let (generation, release) = match (&ledger.returning, args.to) {
@@ -102,6 +95,28 @@ pub async fn rollback(
         return Box::pin(restore(context, args, &engines, &observed, way)).await;
     }
     tell(context, &engines, &observed, &records, &way).await
+}
+
+/// A way back that was killed between its last step and the profile: the history has it, the profile says so only now. Returns
+/// whether that was so.
+async fn say_at_last(
+    context: &Context,
+    args: &RollbackArgs,
+    records: &[GenerationRecord],
+    profile: &Loaded,
+) -> Result<bool> {
+    let done = if args.restore {
+        unsaid(records, profile).map(|done| (done.generation, &done.release))
+    } else {
+        taken_back(records).map(|held| (held.generation, &held.release))
+    };
+    let Some((generation, release)) = done else { return Ok(false) };
+    let (_, edits) = edits_of(context, generation, release).await?;
+    let said = context.keep(&edits)?;
+    if said {
+        context.printer.say(&format!("{release} serves, and the profile says so from now on"));
+    }
+    Ok(said || args.restore)
 }
 
 /// The last run, where it was a return that ended well and the profile does not say so yet.

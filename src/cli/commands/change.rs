@@ -13,10 +13,11 @@ use crate::cli::commands::carry_out::carry_out;
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::session::{Loaded, Make, needs_yes};
+use crate::journal::taken_back;
 use crate::model::desired::IdentitySpec;
 use crate::model::{DeploymentName, Desired, Observed, ObservedVolume, ReleaseName};
 use crate::plan::{self, Accept, HazardKind, Options, Plan, Purpose, Volumes};
-use crate::store::{files, lock};
+use crate::store::{files, ledger, lock};
 
 /// `mastic plan`
 pub async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
@@ -27,7 +28,7 @@ pub async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
     let observed = context.observe(&loaded, &engines).await?;
     let selection = context.selection(&args.selection, &loaded, &observed)?;
     let options = Options { selection, ..Options::default() };
-    same_release(&loaded, &observed)?;
+    same_release(&loaded, &engines, &observed).await?;
     context.same_secrets(&loaded, &observed)?;
     let desired = context.desired(&loaded, &engines, make).await?;
     let plan = context.plan(&desired, &observed, &options)?;
@@ -113,7 +114,7 @@ pub async fn deploy_with(
         None => context.selection(&args.selection, loaded, &observed)?,
     };
     let options = Options { selection, accept, ..Options::default() };
-    same_release(loaded, &observed)?;
+    same_release(loaded, engines, &observed).await?;
     context.same_secrets(loaded, &observed)?;
     let desired = context.desired(loaded, engines, Make::Keep).await?;
     carry_out(context, change, &desired, observed, &|observed| {
@@ -136,7 +137,7 @@ pub(super) fn not_returning(observed: &Observed) -> Result<()> {
 }
 
 /// Refuses to change the release on the way: an upgrade checks, keeps what served, and can go back.
-fn same_release(loaded: &Loaded, observed: &Observed) -> Result<()> {
+async fn same_release(loaded: &Loaded, engines: &Engines, observed: &Observed) -> Result<()> {
     let wanted = &loaded.profile.document.release;
     let there = observed.hosts.values().any(|host| host.containers.iter().any(|c| c.slot_labels.is_some()));
     let Some(ledger) = observed.ledger.as_ref().filter(|_| there) else { return Ok(()) };
@@ -162,6 +163,13 @@ fn same_release(loaded: &Loaded, observed: &Observed) -> Result<()> {
         )),
         Some(_) | None => error.help(format!("`mastic upgrade --to {wanted}` goes there, and can come back")),
     };
+    let records = ledger::history(engines, &loaded.profile.document.deployment).await?;
+    if taken_back(&records).is_some_and(|held| held.release == ledger.release) {
+        error = error.help(format!(
+            "the last run was the way back to {}: if it was cut off at its end, `mastic rollback` says so in the profile",
+            ledger.release
+        ));
+    }
     Err(error.into())
 }
 

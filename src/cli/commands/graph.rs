@@ -9,9 +9,9 @@ use super::look::resolve_offline;
 use crate::cli::args::{GraphArgs, GraphFormat};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::session::nearest;
 use crate::drawing;
 use crate::model::SetName;
+use crate::model::words::nearest;
 
 /// Draws the profile; no engine is asked.
 pub fn run(context: &Context, args: &GraphArgs) -> Result<Exit> {

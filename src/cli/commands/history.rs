@@ -31,13 +31,16 @@ pub async fn run(context: &Context) -> Result<Exit> {
         context.printer.data("no generation yet: nothing was deployed");
         return Ok(Exit::Done);
     }
-    let head = ["GEN", "BEGAN", "TOOK", "RELEASE", "OUTCOME", "BY", "CHANGES", "FAILED", "PINNED", "MESSAGE"];
+    let head = [
+        "GEN", "BEGAN", "TOOK", "WHAT", "RELEASE", "OUTCOME", "BY", "CHANGES", "FAILED", "PINNED", "MESSAGE",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for record in &records {
         rows.push(vec![
             record.generation.to_string(),
             record.began_at.clone(),
             record.took(),
+            record.purpose.clone(),
             record.release.to_string(),
             record.outcome.to_string(),
             record.operator.clone(),

@@ -157,13 +157,10 @@ async fn rehearsed(
 fn wanted(context: &Context, args: &UpgradeArgs, profile: &Loaded, observed: &Observed) -> Result<Edits> {
     let release = context.global.release.clone();
     if let Some(to) = &args.to {
-        let release_now = &profile.profile.document.release;
-        // The release that is there already is a tag, too: that of its own images, for what is pinned to others.
-        let tag = |pinned: bool| !is_series(to) || (pinned && release_now.as_str() == to);
-        if args.selection.services.is_empty() && is_series(to) {
-            return Ok(Edits::release(to));
-        }
         if args.selection.services.is_empty() {
+            if is_series(to) {
+                return Ok(Edits::release(to));
+            }
             return Err(CliError::new(format!("`{to}` is not a release"))
                 .help("a tag of images is of single services: `mastic upgrade --service SERVICE --to TAG`")
                 .exit(Exit::Usage)
@@ -171,8 +168,11 @@ fn wanted(context: &Context, args: &UpgradeArgs, profile: &Loaded, observed: &Ob
         }
         let services = context.selection(&args.selection, profile, observed)?.services;
         let pins = profile.profile.retagged(&services, to);
-        let pinned = pins.keys().any(|image| profile.profile.document.images.pins.contains_key(image));
-        return Ok(if tag(pinned) { Edits { release, pins } } else { Edits::release(to) });
+        let document = &profile.profile.document;
+        // The release that is there already is a tag, too: that of its own images, for what is pinned to others.
+        let own_images = document.release.as_str() == to
+            && pins.keys().any(|image| document.images.pins.contains_key(image));
+        return Ok(if is_series(to) && !own_images { Edits::release(to) } else { Edits { release, pins } });
     }
     let open = observed.ledger.as_ref().and_then(|ledger| ledger.held.as_ref());
     let open = open.and_then(|held| held.to.as_ref().filter(|_| held.partial)).map(ToString::to_string);

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::ServiceName;
+use crate::model::words::nearest;
 use crate::profile::Loaded;
-use crate::profile::diagnostic::{Diagnostic, listed, nearest};
+use crate::profile::diagnostic::{Diagnostic, listed};
 use crate::profile::layout::find_cycle;
 use crate::profile::library::Library;
 use crate::profile::source::Span;

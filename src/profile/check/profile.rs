@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::ServiceName;
-use crate::profile::diagnostic::{Diagnostic, listed, nearest};
+use crate::model::words::nearest;
+use crate::profile::diagnostic::{Diagnostic, listed};
 use crate::profile::layout::choose_set;
 use crate::profile::library::Library;
 use crate::profile::tree::Doc;

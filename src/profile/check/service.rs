@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::{CAPABILITIES, TARGETS};
+use crate::model::words::nearest;
 use crate::model::{ContainerName, ServiceName};
 use crate::profile::container::{Bind, File, PrivilegesDocument, Tmpfs, Volume};
-use crate::profile::diagnostic::{Diagnostic, listed, nearest};
+use crate::profile::diagnostic::{Diagnostic, listed};
 use crate::profile::library::{Library, TEMPLATES};
 use crate::profile::source::{Source, Span};
 use crate::profile::tree::Doc;

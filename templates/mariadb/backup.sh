@@ -11,6 +11,7 @@ file="$home/data/$point"
 about="$home/points/$point.json"
 mkdir -p "$home/data" "$home/points"
 
+{% include "shared/system-tables.sh" %}
 {% if var.mariadb_backup_encrypted -%}
 seal() { openssl enc -aes-256-ctr -pbkdf2 -pass file:/etc/mysql/backup.key; }
 {%- else -%}
@@ -104,8 +105,9 @@ restore() {
         exit 1
     fi
     unpack "$data.restored"
-    # Before it counts, it has served; and it has the accounts and passwords of today.
+    # Before it counts, it has served; and it has the system tables, accounts and passwords of today.
     serve "$data.restored"
+    bring_along --socket="$socket"
     ask </etc/mysql/accounts.sql
     kill "$server" && wait "$server"
     # Killed between the two, the next run finds no data, and the restored beside it: it begins anew.

@@ -37,6 +37,8 @@ pub struct Ran {
 
 impl Ran {
     fn new(arguments: String, output: &Output, took: Duration) -> Self {
+        // Seen where a test fails, and with `--nocapture`.
+        eprintln!("  {:5.1} s  mastic {arguments}", took.as_secs_f64());
         Self {
             arguments,
             code: output.status.code(),

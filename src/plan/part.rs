@@ -7,7 +7,7 @@ use super::decide;
 use super::document::{Change, Purpose};
 use super::scene::Scene;
 use super::{cutover, options::Options};
-use crate::model::{ContainerSpec, Desired, Held, Observed, Role, Slot, TaskPhase};
+use crate::model::{ContainerSpec, Desired, Held, Observed, Role, ServiceName, Slot, TaskPhase};
 
 /// Returns the slots of the chosen part with all that cannot be parted from it; none where everything is meant, or where a part
 /// stands for itself since no release changes.
@@ -114,6 +114,23 @@ fn returns_as_one(desired: &Desired, spec: &ContainerSpec) -> bool {
 pub(super) fn precedes(item: &Work<'_>) -> bool {
     let phase = item.spec.as_ref().map(|(spec, _)| &spec.role);
     matches!(phase, Some(Role::Task { phase: TaskPhase::Check | TaskPhase::Backup, .. }))
+}
+
+/// Whether something brings what a service has written into the form of its older containers, and only for the sake of their start.
+pub(super) fn prepares_way_back(item: &Work<'_>) -> bool {
+    let phase = item.spec.as_ref().map(|(spec, _)| &spec.role);
+    let way_back = matches!(phase, Some(Role::Task { phase: TaskPhase::Return | TaskPhase::Settle, .. }));
+    // One that runs is waited for, whoever began it.
+    way_back && item.decision.change == Change::Run
+}
+
+/// Returns the services of which some container changes.
+pub(super) fn changing_services(work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<ServiceName> {
+    let changes = |item: &&Work<'_>| {
+        let is_task = item.spec.as_ref().is_some_and(|(spec, _)| spec.is_task());
+        !is_task && !matches!(item.decision.change, Change::Keep | Change::Clean)
+    };
+    work.values().filter(changes).map(|item| item.service.clone()).collect()
 }
 
 /// Whether an upgrade that nobody has begun would lead to the same release and change nothing.

@@ -58,6 +58,8 @@ pub fn reconcile(desired: &Desired, observed: &Observed, options: &Options) -> P
     if part::is_idle(&scene, &work) {
         work.retain(|_, item| !part::precedes(item));
     }
+    let changing = part::changing_services(&work);
+    work.retain(|_, item| !part::prepares_way_back(item) || changing.contains(&item.service));
     let registers = registration_due(&scene);
     prove_what_others_need(&scene, &mut work, registers);
 

@@ -460,6 +460,17 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
     let back = reconcile(&old, &found, &Options::rollback());
     assert_eq!(back.held, None);
 
+    // Where nothing of a service changes, nothing of its data does.
+    let mut alone = nothing(&new).images_of(&old).with(&keystone("2025.1"), 1, ContainerState::Exited);
+    for part in [&mariadb, &balancer, &api("2025.1"), &conductor("2025.1"), &compute("2025.1")] {
+        alone = alone.with(part, 1, ContainerState::Running);
+    }
+    let mut alone = alone.with(&keystone("2026.1"), 2, ContainerState::Running).registered(&new);
+    alone.ledger.as_mut().expect("a record").held = found.ledger.as_ref().and_then(|l| l.held.clone());
+    let back = reconcile(&old, &alone, &Options::rollback());
+    mastic::plan::verify(&back, &old, &alone).expect("a sound plan");
+    assert_eq!(changes(&back), ["keystone-api"]);
+
     // A part is neither committed nor changed to a third release.
     found.ledger.as_mut().expect("a record").held.as_mut().expect("an upgrade").partial = true;
     let blocked = |desired: &Desired, options: Options| reconcile(desired, &found, &options).blockers;

@@ -36,8 +36,8 @@ pub struct Ran {
 }
 
 impl Ran {
+    #[expect(clippy::print_stderr, reason = "it is captured: seen where a test fails, and with --nocapture")]
     fn new(arguments: String, output: &Output, took: Duration) -> Self {
-        // Seen where a test fails, and with `--nocapture`.
         eprintln!("  {:5.1} s  mastic {arguments}", took.as_secs_f64());
         Self {
             arguments,

@@ -30,6 +30,8 @@ const ABSENCE: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// How long an engine may take to notice that a container's process has ended.
 const DYING: Duration = Duration::from_secs(5);
+/// Codes of a program that an engine could not start in a container; what it says of it are the engine's own words.
+const NOT_BEGUN: [i64; 2] = [126, 127];
 /// What a check may take beyond its own deadline before the engine itself is suspected.
 const SLACK: Duration = Duration::from_secs(15);
 
@@ -348,9 +350,9 @@ impl<'a> Work<'a> {
                 Ok(Some(outcome)) if outcome.code == 0 => return Ok(()),
                 Ok(Some(outcome)) => {
                     let said = [outcome.stdout, outcome.stderr].concat();
-                    if said.is_empty() {
-                        // A check that fails says why. One that says nothing was killed together with its container, whose
-                        // end the engine may not have noticed yet.
+                    if said.is_empty() || NOT_BEGUN.contains(&outcome.code) {
+                        // A check that fails says why. One that says nothing was killed together with its container, and one
+                        // that could not begin may have been: the engine may not have noticed the container's end yet.
                         let _ = tokio::time::timeout(DYING, engine.wait(id)).await;
                     }
                     let there = again(engine, || engine.container(&id.0)).await?;

@@ -1,7 +1,9 @@
 //! What a run says of itself, and what it writes into the history, must be what happened.
 
-use mastic::engine::EngineErrorKind;
-use mastic::engine::sim::{Behaviour, Fault, When};
+use std::time::Duration;
+
+use mastic::engine::sim::{Behaviour, Fault, Readiness, When};
+use mastic::engine::{EngineErrorKind, ExecOutcome};
 use mastic::execute::{Outcome, SetOutcome};
 use mastic::plan::Options;
 
@@ -88,6 +90,25 @@ async fn an_engine_that_goes_away_while_health_is_awaited_must_be_asked_again() 
         let report = ran(world.go(&Goal::Deploy(Box::new(what.clone()))).await);
         assert_eq!(report.outcome, Outcome::Done, "{operation}: {:?}", report.failures);
     }
+}
+
+#[tokio::test]
+async fn a_container_that_dies_while_its_check_is_being_started_must_be_said_to_have_died() {
+    let world = World::new(Counting::Changes);
+    let what = world.cloud("2026.1", "a");
+    let dying = Behaviour { ready: Readiness::Never, ..Behaviour::exits(Duration::from_secs(1), 3) };
+    world.engine.behave("aio-keystone-api", dying);
+    // Docker's words: its runtime was in the container when that ended.
+    world.engine.add_exec(|context, _| {
+        context.container.contains("keystone-api").then(|| ExecOutcome {
+            code: 126,
+            stdout: b"OCI runtime exec failed: read init-p: connection reset by peer".to_vec(),
+            stderr: Vec::new(),
+        })
+    });
+    let report = ran(world.go(&Goal::Deploy(Box::new(what))).await);
+    let [failure] = report.failures.as_slice() else { panic!("{:?}", report.failures) };
+    assert!(failure.contains("aio-keystone-api-1 ended with code 3"), "{failure}");
 }
 
 #[tokio::test]

@@ -72,15 +72,19 @@ impl SimEngine {
             Ok((container.ends, container.ready_at()))
         };
         let (ends, _) = self.change(runs)?;
+        let scripted = self.change(|world| {
+            let key = world.find(&id.0)?;
+            let Some(container) = world.containers.get(&key) else {
+                return refuse(EngineErrorKind::NotFound, format!("there is no container {id}"));
+            };
+            Ok(world.script.outcome(&context(container), request))
+        })?;
+        if let Some(outcome) = scripted {
+            return Ok(outcome);
+        }
         let argv: Vec<&str> = request.command.iter().map(String::as_str).collect();
         let [INIT_PATH, "check", options @ ..] = argv.as_slice() else {
-            return self.change(|world| {
-                let key = world.find(&id.0)?;
-                let Some(container) = world.containers.get(&key) else {
-                    return refuse(EngineErrorKind::NotFound, format!("there is no container {id}"));
-                };
-                Ok(world.script.outcome(&context(container), request))
-            });
+            return Ok(ExecOutcome { code: 0, stdout: Vec::new(), stderr: Vec::new() });
         };
         let wait = options.windows(2).find(|pair| matches!(pair, ["--wait", _])).and_then(|pair| pair.get(1));
         let deadline = started + Duration::from_secs(wait.and_then(|w| w.parse().ok()).unwrap_or(0));

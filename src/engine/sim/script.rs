@@ -139,9 +139,8 @@ impl Script {
         rule.or_else(|| self.programs.iter().find_map(|program| program(context))).unwrap_or_default()
     }
 
-    /// Returns what an exec other than the check of PID 1 does; by default it succeeds in silence.
-    pub(super) fn outcome(&self, context: &ProgramContext<'_>, request: &ExecRequest) -> ExecOutcome {
-        let silent = ExecOutcome { code: 0, stdout: Vec::new(), stderr: Vec::new() };
-        self.execs.iter().find_map(|program| program(context, request)).unwrap_or(silent)
+    /// Returns how an exec ends where a program knows it; else the check of PID 1 looks, and all others succeed in silence.
+    pub(super) fn outcome(&self, context: &ProgramContext<'_>, request: &ExecRequest) -> Option<ExecOutcome> {
+        self.execs.iter().find_map(|program| program(context, request))
     }
 }

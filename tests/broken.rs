@@ -58,6 +58,9 @@ const KEYS: [&str; 15] = [
     "tls",
     "name",
 ];
+/// Characters that mean something to YAML, or that terminals and parsers are known to stumble over.
+const ODD: [char; 15] =
+    ['ß', '\u{202e}', '\u{1f600}', '\u{2028}', '"', '{', ']', ':', '*', '&', '!', '%', '@', '|', '-'];
 const REQUIRED: [&str; 4] = ["deployment", "release", "hosts", "sets"];
 
 fn shipped() -> BTreeMap<String, (String, Library)> {
@@ -157,9 +160,8 @@ fn mutations(text: &str, seed: u64) -> Vec<Mutation> {
                 Expect::Broken,
             );
         }
-        for odd in
-            ['ß', '\u{202e}', '\u{1f600}', '\u{2028}', '"', '{', ']', ':', '*', '&', '!', '%', '@', '|', '-']
-        {
+        // A third of them in each line, in turn: with all, these alone would be half of the test's time.
+        for odd in ODD.into_iter().cycle().skip(number * ODD.len() / 3).take(ODD.len() / 3) {
             let mut copy = chars.clone();
             copy.insert(random.below(chars.len() + 1), odd);
             add(

@@ -18,7 +18,7 @@ use mastic::engine::sim::{Behaviour, ProgramContext, Readiness, SimEngine};
 use mastic::engine::{
     CreateRequest, Engine, EngineError, EngineErrorKind, ExecOutcome, ExecRequest, LogOptions,
 };
-use mastic::model::spec::{Cutover, Limits, Privileges, Role, StopSpec, TaskTrigger};
+use mastic::model::spec::{Cutover, INIT_PATH, Limits, Privileges, Role, StopSpec, TaskTrigger};
 use mastic::model::{
     CheckSpec, ContainerId, ContainerSpec, DeploymentName, FileSpec, ImageId, PinnedImage, Slot, TaskPhase,
     labels,
@@ -337,12 +337,11 @@ fn behaviour(context: &ProgramContext<'_>) -> Behaviour {
     }
 }
 
-/// An exec of the probe as the simulated engine plays it.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "an engine asks for it: none would be a program that is not there"
-)]
+/// An exec of the probe as the simulated engine plays it. That of PID 1 it knows itself.
 fn outcome(context: &ProgramContext<'_>, request: &ExecRequest) -> Option<ExecOutcome> {
+    if request.command.first().is_some_and(|program| program == INIT_PATH) {
+        return None;
+    }
     let mut outcome = ExecOutcome { code: 0, stdout: Vec::new(), stderr: Vec::new() };
     for word in request.command.iter().skip(1) {
         let (verb, rest) = word.split_once(':').unwrap_or((word, ""));

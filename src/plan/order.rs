@@ -72,8 +72,10 @@ impl Builder<'_, '_> {
                 if way.settles && any_last && !self.scene.is_last(slot) {
                     continue;
                 }
-                for start in self.slot_keys(set, slot, &[Act::Start]) {
-                    self.drafts.depend(&start, way.done.clone());
+                // What comes before the end of the newer ones is done while they serve.
+                let waiting: &[Act] = if way.settles { &[Act::Start] } else { &[Act::Start, Act::Stop] };
+                for key in self.slot_keys(set, slot, waiting) {
+                    self.drafts.depend(&key, way.done.clone());
                 }
             }
         }

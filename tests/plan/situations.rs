@@ -375,12 +375,14 @@ fn a_service_must_change_part_by_part_and_back_in_the_reverse_order() {
     let settled = step(&back, "nova-settle", Action::is_wait);
     for part in ["nova-api", "nova-compute"] {
         assert!(first(&back, returned, step(&back, part, start)), "{part}");
+        assert!(first(&back, returned, step(&back, part, stop)), "{part}: the newer one serves meanwhile");
         assert!(
             first(&back, step(&back, part, Action::is_wait), step(&back, "nova-conductor", stop)),
             "{part}"
         );
         assert!(first(&back, step(&back, part, stop), step(&back, "nova-settle", start)), "{part}");
     }
+    assert!(first(&back, returned, step(&back, "nova-conductor", stop)));
     assert!(first(&back, step(&back, "nova-conductor", stop), step(&back, "nova-settle", start)));
     assert!(first(&back, settled, step(&back, "nova-conductor", start)));
     // The API's older container serves beside the newer one.

@@ -11,6 +11,19 @@ const OLD_DATABASE: &str = "mastic/mariadb:of-bookworm";
 /// RabbitMQ 4.3 on the image of 4.0.
 const NEW_BROKER: &str = "mastic/rabbitmq:of-sid";
 
+/// A queue and what leads to it, as services make them, and a stream.
+const QUEUES: &str = r#"{
+    "exchanges": [{"name": "calls", "vhost": "/", "type": "topic", "durable": true, "auto_delete": false, "arguments": {}}],
+    "queues": [
+        {"name": "kept", "vhost": "/", "durable": true, "auto_delete": false, "arguments": {"x-queue-type": "quorum"}},
+        {"name": "flowing", "vhost": "/", "durable": true, "auto_delete": false, "arguments": {"x-queue-type": "stream"}}
+    ],
+    "bindings": [
+        {"source": "calls", "vhost": "/", "destination": "kept", "destination_type": "queue", "routing_key": "to-kept", "arguments": {}},
+        {"source": "calls", "vhost": "/", "destination": "flowing", "destination_type": "queue", "routing_key": "to-flowing", "arguments": {}}
+    ]
+}"#;
+
 /// What images/mariadb/Dockerfile makes of the package's places.
 const PLACES: &str = "rm -rf /var/lib/mysql /etc/mysql /var/log/mysql
     install -d -m 755 /etc/mysql
@@ -36,6 +49,10 @@ fn assert_versions(cloud: &Cloud, database: &str, broker: &str) {
     // It is the broker of this cloud, not merely one that is up.
     let users = version(cloud, "rabbitmq", "rabbitmqctl --quiet list_users");
     assert!(users.contains("openstack"), "{users}");
+}
+
+fn in_broker(cloud: &Cloud, command: &str) -> String {
+    cloud.mastic(&["exec", "rabbitmq", "--", "sh", "-c", command]).ok().stdout
 }
 
 #[test]
@@ -78,8 +95,17 @@ fn the_database_and_the_broker_must_change_their_series_each_in_a_generation_of_
     let logins = Logins::begin(&cloud);
     cloud.mastic(&["upgrade", "--service", "rabbitmq", "--to", "of-sid", "--yes", "--accept", "outage"]).ok();
     assert_versions(&cloud, "11.8.", "4.3.");
+    in_broker(
+        &cloud,
+        &format!("echo '{QUEUES}' >/tmp/q.json && rabbitmqctl --quiet import_definitions /tmp/q.json"),
+    );
     cloud.mastic(&["rollback", "--yes", "--accept", "outage"]).ok();
     assert_versions(&cloud, "11.8.", "4.0.");
+    // Who calls a queue that is not there calls in vain, so they are there before its server has come back to make it.
+    let queues =
+        in_broker(&cloud, "rabbitmqctl --quiet list_queues name type; rabbitmqctl --quiet list_bindings");
+    assert!(queues.contains("kept\tquorum") && queues.contains("to-kept"), "{queues}");
+    assert!(!queues.contains("flowing"), "a stream is its reader's: {queues}");
     cloud.mastic(&["upgrade", "--service", "rabbitmq", "--to", "of-sid", "--yes", "--accept", "outage"]).ok();
     logins.assert_none_failed("while the broker changed");
     assert_versions(&cloud, "11.8.", "4.3.");

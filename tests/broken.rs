@@ -160,7 +160,7 @@ fn mutations(text: &str, seed: u64) -> Vec<Mutation> {
                 Expect::Broken,
             );
         }
-        // A third of them in each line, in turn: with all, these alone would be half of the test's time.
+        // A third of them in each line, in turn: with all, these alone would be two fifths of the test's time.
         for odd in ODD.into_iter().cycle().skip(number * ODD.len() / 3).take(ODD.len() / 3) {
             let mut copy = chars.clone();
             copy.insert(random.below(chars.len() + 1), odd);

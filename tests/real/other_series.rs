@@ -36,23 +36,19 @@ fn make(from: &str, suite: &str, pinned: &str, new: &str, after: &str, packages:
     assert!(ran.status.success(), "{new}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
-/// The version that a running container's program says it is.
-fn version(cloud: &Cloud, container: &str, command: &str) -> String {
+/// What a command in a running container says.
+fn within(cloud: &Cloud, container: &str, command: &str) -> String {
     cloud.mastic(&["exec", container, "--", "sh", "-c", command]).ok().stdout
 }
 
 fn assert_versions(cloud: &Cloud, database: &str, broker: &str) {
-    let found = version(cloud, "mariadb", "mariadb --user=mysql --skip-column-names -e 'SELECT VERSION()'");
+    let found = within(cloud, "mariadb", "mariadb --user=mysql --skip-column-names -e 'SELECT VERSION()'");
     assert!(found.starts_with(database), "{found}");
-    let found = version(cloud, "rabbitmq", "rabbitmqctl version");
+    let found = within(cloud, "rabbitmq", "rabbitmqctl version");
     assert!(found.starts_with(broker), "{found}");
     // It is the broker of this cloud, not merely one that is up.
-    let users = version(cloud, "rabbitmq", "rabbitmqctl --quiet list_users");
+    let users = within(cloud, "rabbitmq", "rabbitmqctl --quiet list_users");
     assert!(users.contains("openstack"), "{users}");
-}
-
-fn in_broker(cloud: &Cloud, command: &str) -> String {
-    cloud.mastic(&["exec", "rabbitmq", "--", "sh", "-c", command]).ok().stdout
 }
 
 #[test]
@@ -95,15 +91,19 @@ fn the_database_and_the_broker_must_change_their_series_each_in_a_generation_of_
     let logins = Logins::begin(&cloud);
     cloud.mastic(&["upgrade", "--service", "rabbitmq", "--to", "of-sid", "--yes", "--accept", "outage"]).ok();
     assert_versions(&cloud, "11.8.", "4.3.");
-    in_broker(
+    within(
         &cloud,
+        "rabbitmq",
         &format!("echo '{QUEUES}' >/tmp/q.json && rabbitmqctl --quiet import_definitions /tmp/q.json"),
     );
     cloud.mastic(&["rollback", "--yes", "--accept", "outage"]).ok();
     assert_versions(&cloud, "11.8.", "4.0.");
     // Who calls a queue that is not there calls in vain, so they are there before its server has come back to make it.
-    let queues =
-        in_broker(&cloud, "rabbitmqctl --quiet list_queues name type; rabbitmqctl --quiet list_bindings");
+    let queues = within(
+        &cloud,
+        "rabbitmq",
+        "rabbitmqctl --quiet list_queues name type; rabbitmqctl --quiet list_bindings",
+    );
     assert!(queues.contains("kept\tquorum") && queues.contains("to-kept"), "{queues}");
     assert!(!queues.contains("flowing"), "a stream is its reader's: {queues}");
     cloud.mastic(&["upgrade", "--service", "rabbitmq", "--to", "of-sid", "--yes", "--accept", "outage"]).ok();

@@ -295,6 +295,13 @@ pub trait Engine: Send + Sync + Debug {
     async fn start(&self, id: &ContainerId) -> EngineResult<()>;
     /// Sends its stop signal, waits `grace`, then kills; not running is not an error.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> EngineResult<()>;
+    /// Stops the clock of its processes where they are: they keep their memory and their connections and use no processor. Frozen or
+    /// ended already is not an error.
+    async fn freeze(&self, id: &ContainerId) -> EngineResult<()>;
+    /// Lets frozen processes go on; running already is not an error.
+    async fn thaw(&self, id: &ContainerId) -> EngineResult<()>;
+    /// Says whether the engine starts it by itself: after its end, and when the machine comes up.
+    async fn restarts(&self, id: &ContainerId, by_itself: bool) -> EngineResult<()>;
     /// Sends a signal.
     async fn kill(&self, id: &ContainerId, signal: &str) -> EngineResult<()>;
     /// Removes it with its anonymous volumes; `force` kills it first. Already gone is not an error.

@@ -1,6 +1,6 @@
 //! One step, one call. An arm decides nothing: what it needs is in the plan, the desired state, or an earlier answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 const DYING: Duration = Duration::from_secs(5);
 /// Codes of a program that an engine could not start in a container; what it says of it are the engine's own words.
 const NOT_BEGUN: [i64; 2] = [126, 127];
+/// What a balancer's command says where a server has requests left after the time that it was given.
+const STILL_BUSY: &str = "busy";
 /// What a check may take beyond its own deadline before the engine itself is suspected.
 const SLACK: Duration = Duration::from_secs(15);
 
@@ -44,6 +46,8 @@ pub(super) struct Work<'a> {
     pub run: RunId,
     /// Ids of the containers that this run made, by host and engine name.
     made: Mutex<BTreeMap<(HostName, String), ContainerId>>,
+    /// Slots whose predecessors had not answered all their requests when a balancer's patience was over.
+    busy: Mutex<BTreeSet<Slot>>,
 }
 
 impl<'a> Work<'a> {
@@ -53,7 +57,7 @@ impl<'a> Work<'a> {
         desired: &'a Desired,
         run: RunId,
     ) -> Self {
-        Self { environment, plan, desired, run, made: Mutex::new(BTreeMap::new()) }
+        Self { environment, plan, desired, run, made: Mutex::default(), busy: Mutex::default() }
     }
 
     /// Returns the engine of a host.
@@ -161,20 +165,39 @@ impl<'a> Work<'a> {
                 let id = self.id(host, container).await?;
                 Ok(again(engine, || engine.upload(&id, packed.clone())).await?)
             }
-            Action::StartContainer { container } => {
+            Action::StartContainer { container, thaw } => {
                 let id = self.id(host, container).await?;
+                if container.id().is_some() {
+                    // It may have been frozen, when the machine was not to start it by itself.
+                    again(engine, || engine.restarts(&id, true)).await?;
+                }
+                if *thaw {
+                    return Ok(again(engine, || engine.thaw(&id)).await?);
+                }
                 Ok(again(engine, || engine.start(&id)).await?)
             }
             Action::OpenServer { balancer, server } => {
-                self.tell(engine, host, balancer, &["open", server]).await
+                self.tell(engine, host, balancer, &["open", server]).await.map(|_| ())
             }
             Action::DrainServer { balancer, server, grace } => {
                 note(format!("up to {grace} s for requests under way"));
-                self.tell(engine, host, balancer, &["drain", server, &grace.to_string()]).await
+                let said = self.tell(engine, host, balancer, &["drain", server, &grace.to_string()]).await?;
+                if let Some(slot) = slot.filter(|_| said.trim() == STILL_BUSY) {
+                    self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(slot.clone());
+                }
+                Ok(())
             }
-            Action::StopContainer { container, grace } => {
-                note(format!("up to {grace} s to end by itself"));
+            Action::StopContainer { container, grace, freeze } => {
                 let id = self.id(host, container).await?;
+                // What is in the middle of a request may hold a lock in the database, and its client waits.
+                let busy = slot.is_some_and(|slot| {
+                    self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(slot)
+                });
+                if *freeze && !busy {
+                    again(engine, || engine.freeze(&id)).await?;
+                    return Ok(again(engine, || engine.restarts(&id, false)).await?);
+                }
+                note(format!("up to {grace} s to end by itself"));
                 Ok(again(engine, || engine.stop(&id, Duration::from_secs(u64::from(*grace)))).await?)
             }
             Action::RemoveContainer { container } => match self.id(host, container).await {
@@ -215,19 +238,20 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Tells a balancer about a server, by the command that it was declared with. One that does not run sends nobody anything.
+    /// Tells a balancer about a server, by the command that it was declared with, and returns what that says. One that does not run
+    /// sends nobody anything.
     async fn tell(
         &self,
         engine: &dyn Engine,
         host: &HostName,
         balancer: &Target,
         words: &[&str],
-    ) -> Result<(), StepError> {
+    ) -> Result<String, StepError> {
         let name = balancer.name();
         let there = match again(engine, || engine.container(name)).await {
             Ok(there) if there.state == ContainerState::Running => there,
             Err(error) if error.kind != EngineErrorKind::NotFound => return Err(error.into()),
-            Ok(_) | Err(_) => return Ok(()),
+            Ok(_) | Err(_) => return Ok(String::new()),
         };
         let labels = there.slot_labels.as_ref();
         let declared = labels.and_then(|labels| {
@@ -240,7 +264,7 @@ impl<'a> Work<'a> {
         let request = ExecRequest { command, ..ExecRequest::default() };
         let outcome = again(engine, || engine.exec(&there.id, &request)).await?;
         if outcome.code == 0 {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&outcome.stdout).into_owned());
         }
         let said = [outcome.stdout, outcome.stderr].concat();
         let said = self.environment.redactor.redact(String::from_utf8_lossy(&said).trim()).into_owned();

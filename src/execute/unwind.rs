@@ -37,7 +37,10 @@ pub(super) async fn unwind(
         let mut actions: Vec<(HostName, Action)> = Vec::new();
         let host = || slot.slot.host.clone();
         if let Some(fallback) = slot.fallback.as_ref().filter(|f| f.restart) {
-            actions.push((host(), Action::StartContainer { container: fallback.container.clone() }));
+            actions.push((
+                host(),
+                Action::StartContainer { container: fallback.container.clone(), thaw: false },
+            ));
             if fallback.check.is_some() {
                 let (container, check) = (fallback.container.clone(), fallback.check.clone());
                 actions.push((host(), Action::AwaitHealthy { container, check }));
@@ -60,7 +63,7 @@ fn away(work: &Work<'_>, slot: &SlotPlan) -> Vec<Action> {
     let returns = slot.fallback.as_ref().is_some_and(|fallback| fallback.restart);
     if let Some(successor) = slot.successor.as_ref().filter(|_| slot.discard || returns) {
         let grace = work.desired.form(&slot.slot, slot.side).map_or(10, |spec| spec.stop.grace);
-        actions.push(Action::StopContainer { container: successor.clone(), grace });
+        actions.push(Action::StopContainer { container: successor.clone(), grace, freeze: false });
         // A kept older one was there before this run: it stops again, and stays.
         if slot.discard {
             actions.push(Action::RemoveContainer { container: successor.clone() });
@@ -134,11 +137,16 @@ async fn run(
 /// One call of an undo; a successor that was never made needs none.
 async fn one(work: &Work<'_>, slot: &SlotPlan, host: &HostName, action: &Action) -> Result<(), StepError> {
     let engine = work.engine(host)?;
-    if let Some(target) = action.target() {
+    let mut action = action.clone();
+    if let Some(target) = action.target().cloned() {
         match engine.container(target.id().map_or(target.name(), |id| id.0.as_str())).await {
             Ok(there) => {
                 if matches!(action, Action::StopContainer { .. }) && !lives(there.state) {
                     return Ok(());
+                }
+                // Whether this run had frozen it by then.
+                if let Action::StartContainer { container, .. } = &action {
+                    action = Action::start(container.clone(), Some(there.state));
                 }
             }
             Err(error) if error.kind == crate::engine::EngineErrorKind::NotFound => {
@@ -151,7 +159,7 @@ async fn one(work: &Work<'_>, slot: &SlotPlan, host: &HostName, action: &Action)
             Err(_) => {}
         }
     }
-    work.act(engine.as_ref(), host, Some(&slot.slot), action, &|_| {}).await
+    work.act(engine.as_ref(), host, Some(&slot.slot), &action, &|_| {}).await
 }
 
 /// Whether a stop has anything to do: one that dies and comes back by its policy must be stopped too.

@@ -85,6 +85,8 @@ pub struct Route {
     pub main: String,
     /// That of the spare port.
     pub spare: String,
+    /// Whether the balancers ask it for an answer, and do not only look whether somebody listens there: a frozen process does.
+    pub asked: bool,
 }
 
 impl Route {

@@ -284,6 +284,13 @@ impl<'s, 'a> Builder<'s, 'a> {
             self.step(key.clone(), slot, set, action, cause, Undo::Nothing, []);
             before_start.push(key);
         }
+        for seen in &decision.give_way {
+            let key = self.key(Class::Work, set, slot, Act::Stop, &seen.container.name);
+            let action =
+                Action::StopContainer { container: existing(seen), grace: grace_of(seen), freeze: false };
+            self.step(key.clone(), slot, set, action, cause.clone(), Undo::Nothing, [staged.clone()]);
+            before_start.push(key);
+        }
         before_start.extend(self.open(slot, item, &cause));
         let soaks = self.scene.soaks(spec, decision);
         let steady = self.key(Class::Work, set, slot, Act::Steady, &name);
@@ -298,8 +305,9 @@ impl<'s, 'a> Builder<'s, 'a> {
         for seen in stopped {
             let key = self.key(Class::Work, set, slot, Act::Stop, &seen.container.name);
             let container = existing(seen);
-            let undo = Undo::Step(Action::StartContainer { container: container.clone() });
-            let action = Action::StopContainer { container, grace: grace_of(seen) };
+            let freeze = *overlaps && self.scene.keeps(seen) && self.scene.can_freeze(slot);
+            let undo = Undo::Step(Action::StartContainer { container: container.clone(), thaw: freeze });
+            let action = Action::StopContainer { container, grace: grace_of(seen), freeze };
             self.step(key.clone(), slot, set, action, cause.clone(), undo, before_stop.clone());
             if !overlaps {
                 before_start.push(key);
@@ -307,7 +315,8 @@ impl<'s, 'a> Builder<'s, 'a> {
         }
         if starts {
             let undo = start_undo(spec, &target, decision);
-            let action = Action::StartContainer { container: target.clone() };
+            let seen = decision.successor.filter(|_| !restarts).map(|seen| seen.container.state);
+            let action = Action::start(target.clone(), seen);
             self.step(start.clone(), slot, set, action, cause.clone(), undo, before_start.clone());
         }
         if soaks {
@@ -329,8 +338,8 @@ impl<'s, 'a> Builder<'s, 'a> {
         for seen in &item.decision.stop {
             let key = self.key(Class::Work, &item.set, slot, Act::Stop, &seen.container.name);
             let container = existing(seen);
-            let undo = Undo::Step(Action::StartContainer { container: container.clone() });
-            let action = Action::StopContainer { container, grace: grace_of(seen) };
+            let undo = Undo::Step(Action::StartContainer { container: container.clone(), thaw: false });
+            let action = Action::StopContainer { container, grace: grace_of(seen), freeze: false };
             self.step(key, slot, &item.set, action, Cause::NotDesired, undo, []);
         }
         for seen in &item.decision.outlast {
@@ -516,8 +525,10 @@ fn start_undo(spec: &ContainerSpec, target: &Target, decision: &Decision<'_>) ->
         Role::Service { .. } if decision.change == Change::Restart && decision.fallback.is_none() => {
             Undo::Nothing
         }
-        Role::Service { .. } => {
-            Undo::Step(Action::StopContainer { container: target.clone(), grace: spec.stop.grace })
-        }
+        Role::Service { .. } => Undo::Step(Action::StopContainer {
+            container: target.clone(),
+            grace: spec.stop.grace,
+            freeze: false,
+        }),
     }
 }

@@ -22,16 +22,11 @@ pub(super) fn form<'a>(scene: &Scene<'a>, spec: &'a ContainerSpec) -> (Side, &'a
     let spare = (Side::Spare, spare, hash(spare));
     let usable = || scene.seen(&spec.slot).iter().filter(|seen| !seen.is_rubbish());
     // A stopped one cannot take over from one that lives on its ports.
-    let taken = |side: Side| usable().any(|seen| seen.is_live() && seen.labels.side == side);
+    let taken = |side: Side| usable().any(|seen| seen.works() && seen.labels.side == side);
     let fits = |live: bool| {
-        usable().filter(|seen| seen.is_live() == live && (live || !taken(seen.labels.side))).find_map(
-            |seen| {
-                [&main, &spare]
-                    .into_iter()
-                    .find(|(_, _, hash)| seen.labels.spec_hash == *hash)
-                    .map(|form| form.0)
-            },
-        )
+        usable().filter(|seen| seen.works() == live && (live || !taken(seen.labels.side))).find_map(|seen| {
+            [&main, &spare].into_iter().find(|(_, _, hash)| seen.labels.spec_hash == *hash).map(|form| form.0)
+        })
     };
     let back_to = scene.back_to();
     let kept = || {
@@ -39,13 +34,13 @@ pub(super) fn form<'a>(scene: &Scene<'a>, spec: &'a ContainerSpec) -> (Side, &'a
         let kept = usable().find(|seen| seen.generation() <= generation)?;
         // Where something newer has come to serve on the same ports, one that is the same but for its ports can serve beside it.
         let in_the_way = usable().any(|seen| {
-            seen.is_live() && seen.generation() > generation && seen.labels.side == kept.labels.side
+            seen.works() && seen.generation() > generation && seen.labels.side == kept.labels.side
         });
         let same =
             [&main, &spare].iter().any(|form| form.0 == kept.labels.side && form.2 == kept.labels.spec_hash);
         Some(if in_the_way && same { other(kept.labels.side) } else { kept.labels.side })
     };
-    let beside = || usable().find(|seen| seen.is_live()).map(|seen| other(seen.labels.side));
+    let beside = || usable().find(|seen| seen.works()).map(|seen| other(seen.labels.side));
     match kept().or_else(|| fits(true)).or_else(|| fits(false)).or_else(beside).unwrap_or_default() {
         Side::Main => main,
         Side::Spare => spare,

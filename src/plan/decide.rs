@@ -21,8 +21,10 @@ pub(super) struct Decision<'a> {
     pub fallback: Option<Seen<'a>>,
     /// Whether an interrupted run has begun to swap this slot.
     pub half_done: bool,
-    /// Others that live: stopped before the successor starts. They are also in `retire`.
+    /// Others that work: stopped before the successor starts, or once it serves. They are also in `retire`, unless they are kept.
     pub stop: Vec<Seen<'a>>,
+    /// Frozen ones that are in the successor's way: stopped before it starts, whether it overlaps or not.
+    pub give_way: Vec<Seen<'a>>,
     /// A task that works on something older: it is waited for, whatever it returns.
     pub outlast: Vec<Seen<'a>>,
     /// Removed once the whole set is proven.
@@ -40,6 +42,7 @@ impl<'a> Decision<'a> {
             fallback: None,
             half_done: false,
             stop: Vec::new(),
+            give_way: Vec::new(),
             outlast: Vec::new(),
             retire: Vec::new(),
             discard: Vec::new(),
@@ -94,20 +97,21 @@ pub(super) fn service<'a>(
     fitting.sort_by_key(|s| match s.container.state {
         ContainerState::Running => 0,
         ContainerState::Restarting => 1,
-        ContainerState::Exited => 2,
-        ContainerState::Paused => 3,
+        ContainerState::Paused => 2,
+        ContainerState::Exited => 3,
         ContainerState::Created | ContainerState::Removing | ContainerState::Dead => 4,
     });
-    // A paused one cannot be stopped or started in one call by every engine: it is replaced like a changed one.
-    let fit = fitting.first().filter(|s| s.container.state != ContainerState::Paused).copied();
+    let fit = fitting.first().copied();
     let others: Vec<Seen<'a>> =
         usable.iter().filter(|s| Some(&s.container.id) != fit.map(|f| &f.container.id)).copied().collect();
-    let live: Vec<Seen<'a>> = others.iter().filter(|s| s.is_live()).copied().collect();
+    let live: Vec<Seen<'a>> = others.iter().filter(|s| s.works()).copied().collect();
+    let give_way: Vec<Seen<'a>> =
+        others.iter().filter(|s| scene.gives_way(s, &spec.slot, side)).copied().collect();
     let leaving: Vec<Seen<'a>> = others.iter().filter(|s| !scene.keeps(s)).copied().collect();
     // What is kept and stopped says nothing about how far a swap has come, unless one was broken off; and nobody goes back to it
     // once the upgrade is being committed.
     let apart = |s: &Seen<'a>| {
-        !s.is_live() && scene.was_kept(s) && (!scene.interrupted || scene.options.purpose == Purpose::Commit)
+        !s.works() && scene.was_kept(s) && (!scene.interrupted || scene.options.purpose == Purpose::Commit)
     };
     let others: Vec<Seen<'a>> = others.into_iter().filter(|s| !apart(s)).collect();
 
@@ -151,6 +155,9 @@ pub(super) fn service<'a>(
     decision.half_done =
         (decision.successor.is_some() && !others.is_empty()) || never_started || scene.interrupted;
     decision.stop = live;
+    if !matches!(decision.change, Change::Keep) {
+        decision.give_way = give_way;
+    }
     decision.retire = leaving;
     decision.discard = rubbish.iter().map(|s| (*s, discard_cause(s))).collect();
     if decision.change == Change::Keep && !decision.discard.is_empty() {
@@ -202,6 +209,9 @@ fn fitting_change(
                 error: container.error.clone(),
             }),
         ),
+        ContainerState::Paused if others.iter().all(|o| o.generation() <= fit.generation()) => {
+            (Change::Start, Some(Cause::Paused))
+        }
         ContainerState::Exited
         | ContainerState::Paused
         | ContainerState::Created
@@ -333,7 +343,8 @@ pub(super) fn undesired<'a>(scene: &Scene<'a>, seen: &[Seen<'a>]) -> Decision<'a
             decision.discard.push((*container, discard_cause(container)));
             continue;
         }
-        if container.is_live() {
+        let kept = container.is_frozen() && scene.keeps(container);
+        if container.is_live() && !kept {
             match container.labels.role {
                 LabelRole::Task => decision.outlast.push(*container),
                 LabelRole::Service | LabelRole::Lock | LabelRole::Ledger | LabelRole::Tool => {

@@ -157,7 +157,7 @@ pub(super) fn held_afterwards(scene: &Scene<'_>) -> Option<Held> {
         .filter(|(slot, spec)| !spec.is_task() && !scene.takes(slot) && (back || !apart(spec)));
     let partial = rest.into_iter().any(|(slot, spec)| {
         if back {
-            return scene.seen(slot).iter().any(|seen| seen.is_live() && seen.generation() > held.generation);
+            return scene.seen(slot).iter().any(|seen| seen.works() && seen.generation() > held.generation);
         }
         let (side, spec, hash) = cutover::form(scene, spec);
         matches!(decide::service(scene, spec, side, &hash).change, Change::Create | Change::Replace)

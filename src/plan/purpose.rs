@@ -46,6 +46,11 @@ impl Item<'_> {
         self.labels.role == LabelRole::Task
     }
 
+    /// Whether it works, or tries to: a frozen one does not.
+    fn works(&self) -> bool {
+        self.is_live() && self.container.state != ContainerState::Paused
+    }
+
     fn is_live(&self) -> bool {
         match self.container.state {
             ContainerState::Running | ContainerState::Restarting | ContainerState::Paused => true,
@@ -197,11 +202,12 @@ pub fn stop(desired: &Desired, observed: &Observed, options: &Options) -> Plan {
                 .filter(|(other, _)| needs(desired, other, &item.slot()))
                 .map(|(_, id)| *id)
                 .collect();
-            let action = Action::StopContainer { container: item.target(), grace: item.grace() };
-            let undo = Undo::Step(Action::StartContainer { container: item.target() });
+            let action =
+                Action::StopContainer { container: item.target(), grace: item.grace(), freeze: false };
+            let undo = Undo::Step(Action::start(item.target(), Some(item.container.state)));
             let id = draft.add(Some(item), None, deps, action, undo);
             done.insert(item.slot(), id);
-            slots.push(slot_plan(item, Change::Stop, &cause, !item.is_task()));
+            slots.push(slot_plan(item, Change::Stop, &cause, !item.is_task() && item.works()));
         }
         left = later;
     }
@@ -242,8 +248,18 @@ pub fn start(desired: &Desired, observed: &Observed, options: &Options) -> Plan 
     let all = items(observed);
     let mut chosen: BTreeMap<Slot, Item<'_>> = BTreeMap::new();
     for item in &all {
-        let startable = item.container.state == ContainerState::Exited && !item.is_task();
-        let running = all.iter().any(|other| other.slot() == item.slot() && other.is_live());
+        let still = matches!(item.container.state, ContainerState::Exited | ContainerState::Paused);
+        let startable = still && !item.is_task();
+        // What is frozen for the way back listens on other ports.
+        let beside = |other: &Item<'_>| {
+            !other.works()
+                && desired.spares.contains_key(&item.slot())
+                && other.labels.side != item.labels.side
+        };
+        let rival = |other: &&Item<'_>| {
+            other.slot() == item.slot() && other.container.id != item.container.id && other.is_live()
+        };
+        let running = item.works() || all.iter().filter(rival).any(|other| !beside(other));
         if startable && !running && options.selection.has(&item.labels.set, &item.labels.service) {
             chosen.entry(item.slot()).or_insert(*item);
         }
@@ -267,9 +283,18 @@ pub fn start(desired: &Desired, observed: &Observed, options: &Options) -> Plan 
             let Some(item) = chosen.get(slot) else { continue };
             let deps: Vec<StepId> =
                 ready.iter().filter(|(other, _)| needs(desired, slot, other)).map(|(_, id)| *id).collect();
-            let undo = Undo::Step(Action::StopContainer { container: item.target(), grace: item.grace() });
-            let start =
-                draft.add(Some(item), None, deps, Action::StartContainer { container: item.target() }, undo);
+            let undo = Undo::Step(Action::StopContainer {
+                container: item.target(),
+                grace: item.grace(),
+                freeze: false,
+            });
+            let start = draft.add(
+                Some(item),
+                None,
+                deps,
+                Action::start(item.target(), Some(item.container.state)),
+                undo,
+            );
             let check = item.record().and_then(|r| r.check);
             let await_healthy = Action::AwaitHealthy { container: item.target(), check };
             let id = draft.add(Some(item), None, vec![start], await_healthy, Undo::Nothing);
@@ -302,7 +327,8 @@ pub fn destroy(observed: &Observed, release: ReleaseName, volumes: &Volumes, opt
     for item in items(observed) {
         let mut deps = Vec::new();
         if item.is_live() {
-            let action = Action::StopContainer { container: item.target(), grace: item.grace() };
+            let action =
+                Action::StopContainer { container: item.target(), grace: item.grace(), freeze: false };
             deps.push(draft.add(Some(&item), None, Vec::new(), action, Undo::Nothing));
         }
         let remove = Action::RemoveContainer { container: item.target() };

@@ -7,7 +7,7 @@ use super::document::{Change, Purpose};
 use super::options::Options;
 use super::{part, returning};
 use crate::model::labels::LabelRole;
-use crate::model::spec::MountSource;
+use crate::model::spec::{MountSource, Side};
 use crate::model::{
     ContainerSpec, ContainerState, Desired, Generation, Held, HostName, Labels, Observed, ObservedContainer,
     ReleaseName, Returning, Role, ServiceName, SetName, Slot, TaskPhase, VolumeName,
@@ -34,6 +34,16 @@ impl Seen<'_> {
             | ContainerState::Removing
             | ContainerState::Dead => false,
         }
+    }
+
+    /// Returns whether it works, or tries to: a frozen one does not.
+    pub(super) fn works(&self) -> bool {
+        self.is_live() && !self.is_frozen()
+    }
+
+    /// Returns whether its processes are frozen where they are, by us or by somebody.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.container.state == ContainerState::Paused
     }
 
     /// Returns whether it can never serve (again): it was never started, hence perhaps without its config, or the
@@ -156,6 +166,20 @@ impl<'a> Scene<'a> {
         };
         scene.restored = returning::is_restored(&scene);
         scene
+    }
+
+    /// Returns whether a container that is kept may be frozen: it listens on ports that its successor does not need, and the balancers
+    /// tell one that listens from one that answers.
+    pub(super) fn can_freeze(&self, slot: &Slot) -> bool {
+        let routes = self.desired.routes.get(slot).map(Vec::as_slice).unwrap_or_default();
+        self.desired.spares.contains_key(slot) && !routes.is_empty() && routes.iter().all(|route| route.asked)
+    }
+
+    /// Returns whether a frozen container is in the way of one that starts on these ports: it listens on the same, or is not kept for
+    /// anybody.
+    pub(super) fn gives_way(&self, seen: &Seen<'_>, slot: &Slot, side: Side) -> bool {
+        let beside = self.can_freeze(slot) && seen.labels.side != side;
+        seen.is_frozen() && !(beside && self.was_kept(seen) && self.returning.is_none())
     }
 
     /// Returns the generation to go back to, where that is asked for.

@@ -39,7 +39,7 @@ fn slot_plan(scene: &Scene<'_>, generation: Generation, slot: &Slot, item: &Work
     };
     let fallback = decision.fallback.map(|seen| Fallback {
         container: existing(&seen),
-        restart: seen.is_live() || decision.half_done,
+        restart: seen.works() || decision.half_done || (seen.is_frozen() && !scene.was_kept(&seen)),
         check: check_of(&seen).filter(|_| seen.container.health != Health::Unhealthy),
     });
     SlotPlan {

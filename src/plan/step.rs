@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
 use crate::model::spec::Side;
-use crate::model::{CheckSpec, ContainerId, HostName, SetName, Slot, SpecHash};
+use crate::model::{CheckSpec, ContainerId, ContainerState, HostName, SetName, Slot, SpecHash};
 
 /// Number of a step within its plan; steps are numbered in an order that respects their dependencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,10 +111,13 @@ pub enum Action {
         /// How many config files.
         files: usize,
     },
-    /// Starts a container.
+    /// Starts a container, or lets a frozen one go on.
     StartContainer {
         /// Which.
         container: Target,
+        /// Whether it is frozen.
+        #[serde(default, skip_serializing_if = "is_false")]
+        thaw: bool,
     },
     /// Waits until a container passes its check.
     AwaitHealthy {
@@ -163,6 +166,10 @@ pub enum Action {
         container: Target,
         /// Seconds until it is killed.
         grace: u32,
+        /// Whether its processes are frozen instead, so that it serves again at once where somebody goes back to it. One that has
+        /// not answered all its requests by then is stopped.
+        #[serde(default, skip_serializing_if = "is_false")]
+        freeze: bool,
     },
     /// Removes a container, running or not.
     RemoveContainer {
@@ -191,7 +198,17 @@ pub enum Action {
     Proven,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl Action {
+    /// Returns the call that makes a container work, which was seen in this state.
+    pub fn start(container: Target, seen: Option<ContainerState>) -> Self {
+        Self::StartContainer { container, thaw: seen == Some(ContainerState::Paused) }
+    }
+
     /// Returns the verb.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -200,12 +217,14 @@ impl Action {
             Self::CreateVolume { .. } => "create volume",
             Self::CreateContainer { .. } => "create",
             Self::UploadConfig { .. } => "upload config",
+            Self::StartContainer { thaw: true, .. } => "thaw",
             Self::StartContainer { .. } => "start",
             Self::AwaitHealthy { .. } => "await healthy",
             Self::AwaitSteady { .. } => "await steady",
             Self::AwaitExit { .. } => "await exit",
             Self::OpenServer { .. } => "open",
             Self::DrainServer { .. } => "drain",
+            Self::StopContainer { freeze: true, .. } => "freeze",
             Self::StopContainer { .. } => "stop",
             Self::RemoveContainer { .. } => "remove",
             Self::RemoveVolume { .. } => "remove volume",
@@ -222,7 +241,7 @@ impl Action {
             Self::CreateVolume { volume } | Self::RemoveVolume { volume } => volume,
             Self::CreateContainer { name, .. } => name,
             Self::UploadConfig { container, .. }
-            | Self::StartContainer { container }
+            | Self::StartContainer { container, .. }
             | Self::AwaitHealthy { container, .. }
             | Self::AwaitSteady { container, .. }
             | Self::AwaitExit { container, .. }
@@ -239,7 +258,7 @@ impl Action {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::UploadConfig { container, .. }
-            | Self::StartContainer { container }
+            | Self::StartContainer { container, .. }
             | Self::AwaitHealthy { container, .. }
             | Self::AwaitSteady { container, .. }
             | Self::AwaitExit { container, .. }

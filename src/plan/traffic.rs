@@ -35,7 +35,7 @@ impl Builder<'_, '_> {
                 Some(seen) => existing(&seen),
                 None => Target::Made { name: engine_name(scene, slot, self.generation) },
             });
-            let stands = || scene.seen(slot).iter().find(|seen| seen.is_live()).map(existing);
+            let stands = || scene.seen(slot).iter().find(|seen| seen.works()).map(existing);
             let stopped = changed.into_iter().flat_map(|item| {
                 let names = item.decision.stop.iter().map(|seen| seen.container.name.as_str());
                 names.map(|name| self.key(Class::Work, &item.set, slot, Act::Stop, name))

@@ -1,5 +1,5 @@
 # open BACKEND/SERVER: send requests there again, as soon as its check passes.
-# drain BACKEND/SERVER SECONDS: send none any more, and wait until those under way are answered.
+# drain BACKEND/SERVER SECONDS: send none any more, and wait until those under way are answered; says `busy` if some are not by then.
 set -eu
 act=$1 server=$2 seconds=${3:-5}
 # An end of what is asked would interrupt `wait`: only HAProxy hangs up.
@@ -11,7 +11,8 @@ open)
     [ "$state" = 0 ] || said=$(ask "set server $server state ready; set server $server health down") ;;
 drain)
     # Out of rotation; what is under way goes on. It can be removed when it has no connection left.
-    said=$(ask "set server $server state maint; wait ${seconds}s srv-removable $server") ;;
+    said=$(ask "set server $server state maint; wait ${seconds}s srv-removable $server")
+    case $said in *Done.*) ;; *) echo busy ;; esac ;;
 esac
 # A request that is not answered in time goes on: the server's own stop lets it end, or cuts it off.
 case ${said:-} in *"No such"*) printf '%s\n' "$said" >&2; exit 1 ;; esac

@@ -148,6 +148,58 @@ pub async fn what_ignores_its_stop_signal_must_be_killed_after_the_grace(f: Arc<
     assert_eq!((seen.state, seen.exit_code), (ContainerState::Exited, Some(137)));
 }
 
+pub async fn what_is_frozen_must_stand_still_and_go_on_where_it_was(f: Arc<Fixture>) {
+    let id = f.started(&f.service("a", &["forever"])).await;
+    let state = async || f.engine.container(&id.0).await.unwrap().state;
+    let began = f.engine.container(&id.0).await.unwrap().started_at;
+    f.engine.thaw(&id).await.expect("running already is not an error");
+    for _ in 0..2 {
+        f.engine.freeze(&id).await.expect("frozen already is not an error");
+        assert_eq!(state().await, ContainerState::Paused);
+    }
+    assert_kind(f.engine.exec(&id, &probe(&[])).await, EngineErrorKind::Conflict);
+    assert_kind(f.engine.start(&id).await, EngineErrorKind::Conflict);
+    f.engine.thaw(&id).await.unwrap();
+    assert_eq!(state().await, ContainerState::Running);
+    f.engine.exec(&id, &probe(&[])).await.expect("it answers again");
+    assert_eq!(f.engine.container(&id.0).await.unwrap().started_at, began, "it is the same process");
+    // In one call each, whatever its state.
+    f.engine.freeze(&id).await.unwrap();
+    within(20, "a stop of a frozen container", f.engine.stop(&id, SHORT)).await.unwrap();
+    assert_eq!(state().await, ContainerState::Exited);
+    f.engine.freeze(&id).await.expect("ended already is not an error");
+    f.engine.thaw(&id).await.expect_err("it has ended");
+    f.engine.start(&id).await.unwrap();
+    f.engine.freeze(&id).await.unwrap();
+    within(20, "a removal of a frozen container", f.engine.remove(&id, true)).await.unwrap();
+    assert_kind(f.engine.freeze(&id).await, EngineErrorKind::NotFound);
+    assert_kind(f.engine.thaw(&id).await, EngineErrorKind::NotFound);
+    assert_kind(f.engine.restarts(&id, true).await, EngineErrorKind::NotFound);
+}
+
+pub async fn a_restart_policy_must_be_taken_away_and_given_back(f: Arc<Fixture>) {
+    let id = f.started(&f.service("a", &["sleep:1500", "exit:1"])).await;
+    f.engine.restarts(&id, false).await.unwrap();
+    within(10, "its end", f.engine.wait(&id)).await.unwrap();
+    let ended = f.engine.container(&id.0).await.unwrap();
+    assert_eq!((ended.state, ended.restart_count), (ContainerState::Exited, 0));
+    // Of one that has ended, and of one that is frozen, too.
+    f.engine.restarts(&id, true).await.unwrap();
+    f.engine.start(&id).await.unwrap();
+    f.engine.freeze(&id).await.unwrap();
+    f.engine.restarts(&id, false).await.unwrap();
+    f.engine.restarts(&id, true).await.unwrap();
+    f.engine.thaw(&id).await.unwrap();
+    within(10, "its second end", f.engine.wait(&id)).await.unwrap();
+    let restarted = async || f.engine.container(&id.0).await.unwrap().restart_count > 0;
+    within(10, "its restart", async {
+        while !restarted().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
 pub async fn a_signal_must_reach_a_running_container_only(f: Arc<Fixture>) {
     let id = f.ready(&f.task("a", &["out:up", "forever"])).await;
     assert_kind(f.engine.kill(&id, "SIGTERM").await, EngineErrorKind::Conflict);

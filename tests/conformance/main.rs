@@ -67,6 +67,8 @@ both {
         a_container_without_its_pid_1_must_fail_to_start_and_say_why,
         starting_and_stopping_twice_must_be_harmless,
         what_ignores_its_stop_signal_must_be_killed_after_the_grace,
+        what_is_frozen_must_stand_still_and_go_on_where_it_was,
+        a_restart_policy_must_be_taken_away_and_given_back,
         a_signal_must_reach_a_running_container_only,
         a_running_container_must_not_be_removed_without_force,
         waiting_must_give_the_exit_code_before_and_after_the_end,

@@ -6,7 +6,7 @@ use mastic::execute::{Outcome, SetOutcome};
 use mastic::model::{ContainerState, Desired};
 use mastic::plan::{Options, Selection};
 
-use crate::world::{Counting, Ended, Goal, World};
+use crate::world::{AFTER, Counting, Ended, Goal, World};
 
 const KILLS: [Fault; 2] = [Fault::KillBefore, Fault::KillAfter];
 const FAILURES: [Fault; 5] =
@@ -59,7 +59,7 @@ async fn stage(kind: Kind, counting: Counting) -> (World, Goal, Option<Desired>,
                 matches!(&upgraded, Ended::Ran(report) if report.outcome == Outcome::Done),
                 "{upgraded:?}"
             );
-            world.holds(&old, &new, "after the upgrade").await;
+            world.holds(&old, &new, AFTER).await;
             world.faults.forget_calls();
             if kind == Kind::Rollback {
                 (world, Goal::Rollback(Box::new(old.clone())), Some(new), old)

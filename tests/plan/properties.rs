@@ -172,11 +172,15 @@ fn watched(plan: &Plan, what: &Desired, mut now: Observed, look: &mut dyn FnMut(
                 assert_eq!(made.name, *name);
                 made.id = ContainerId(format!("made-{name}"));
             }
-            Action::StartContainer { container } => {
+            Action::StartContainer { container, thaw } => {
                 by_name(&mut now, &host.unwrap(), container.name(), &|c| {
+                    assert_eq!(c.state == ContainerState::Paused, *thaw, "{} is started", c.name);
                     c.state = ContainerState::Running;
                     c.health = Health::Starting;
                 });
+            }
+            Action::StopContainer { container, freeze: true, .. } => {
+                by_name(&mut now, &host.unwrap(), container.name(), &|c| c.state = ContainerState::Paused);
             }
             Action::StopContainer { container, .. } => {
                 by_name(&mut now, &host.unwrap(), container.name(), &|c| {

@@ -248,6 +248,115 @@ fn an_overlapping_container_must_move_to_its_other_ports_and_be_drained_before_i
 }
 
 #[test]
+fn what_is_kept_beside_its_successor_must_be_frozen_and_thawed_on_the_way_back() {
+    let balancer = C::service("haproxy").set("ha").overlapping();
+    let cloud = |tag: &str| {
+        let keystone = C::service("keystone-api").tag(tag).overlapping();
+        with_balancer(desired([balancer.clone(), keystone]), "haproxy")
+    };
+    let (old, new) = (cloud("2025.1"), cloud("2026.1"));
+    let keystone = |tag: &str| C::service("keystone-api").tag(tag).overlapping();
+    let found = nothing(&new).images_of(&old).with(&balancer, 3, ContainerState::Running).registered(&new);
+    let before = found.clone().with(&keystone("2025.1"), 4, ContainerState::Running);
+    let up = reconcile(&new, &before, &Options::upgrade());
+    mastic::plan::verify(&up, &new, &before).expect("a sound plan");
+    assert_snapshot!(calls(&up), @"
+    [] -> #1 begin generation
+    [1] -> #2 create aio-keystone-api-5
+    [2] -> #3 upload config aio-keystone-api-5
+    [3] -> #4 staged
+    [1] -> #5 open keystone-api/local-spare
+    [3,5] -> #6 start aio-keystone-api-5
+    [6] -> #7 await healthy aio-keystone-api-5
+    [7] -> #8 await steady aio-keystone-api-5
+    [8] -> #9 drain keystone-api/local
+    [4,9] -> #10 freeze aio-keystone-api-4
+    [10] -> #11 proven
+    [11] -> #12 end generation
+    ");
+
+    // Where the balancer only looks whether somebody listens, it is stopped.
+    let mut blind = new.clone();
+    blind.routes.values_mut().flatten().for_each(|route| route.asked = false);
+    assert!(calls(&reconcile(&blind, &before, &Options::upgrade())).contains("stop aio-keystone-api-4"));
+
+    let mut kept = found.with(&keystone("2025.1"), 4, ContainerState::Paused).with(
+        &keystone("2026.1").spare(),
+        5,
+        ContainerState::Running,
+    );
+    let ledger = kept.ledger.as_mut().expect("a record");
+    ledger.held = up.held.clone();
+    ledger.number = 5;
+    assert!(reconcile(&new, &kept, &Options::upgrade()).steps.is_empty(), "it is as it should be");
+    assert!(reconcile(&new, &kept, &Options::default()).steps.is_empty(), "also for a deploy");
+    let back = reconcile(&old, &kept, &Options::rollback());
+    mastic::plan::verify(&back, &old, &kept).expect("a sound plan");
+    assert_snapshot!(calls(&back), @"
+    [] -> #1 begin generation
+    [1] -> #2 open keystone-api/local
+    [2] -> #3 thaw aio-keystone-api-4
+    [3] -> #4 await healthy aio-keystone-api-4
+    [4] -> #5 drain keystone-api/local-spare
+    [5] -> #6 stop aio-keystone-api-5
+    [6] -> #7 proven
+    [7] -> #8 remove aio-keystone-api-5
+    [8] -> #9 end generation
+    ");
+
+    // A change while the upgrade is open needs the ports on which the frozen one still listens.
+    let changed = keystone("2026.1").file("/etc/keystone/keystone.conf", "debug = true");
+    let third = with_balancer(desired([balancer.clone(), changed]), "haproxy");
+    let change = reconcile(&third, &kept, &Options::default());
+    mastic::plan::verify(&change, &third, &kept).expect("a sound plan");
+    assert_snapshot!(calls(&change), @"
+    [] -> #1 begin generation
+    [1] -> #2 create aio-keystone-api-6
+    [2] -> #3 upload config aio-keystone-api-6
+    [3] -> #4 staged
+    [1] -> #5 open keystone-api/local
+    [4] -> #6 stop aio-keystone-api-4
+    [5,6] -> #7 start aio-keystone-api-6
+    [7] -> #8 await healthy aio-keystone-api-6
+    [8] -> #9 drain keystone-api/local-spare
+    [9] -> #10 stop aio-keystone-api-5
+    [10] -> #11 proven
+    [11] -> #12 remove aio-keystone-api-5
+    [12] -> #13 end generation
+    ");
+
+    // It holds connections and memory: what stops everything stops it, too, and what starts everything leaves it.
+    let stop = calls(&mastic::plan::stop(&new, &kept, &Options::default()));
+    assert!(stop.contains("stop aio-keystone-api-4") && stop.contains("stop aio-keystone-api-5"), "{stop}");
+    let mut down = kept.clone();
+    for container in &mut down.hosts.values_mut().next().expect("a host").containers {
+        if container.name == "aio-keystone-api-5" {
+            container.state = ContainerState::Exited;
+        }
+    }
+    let start = calls(&mastic::plan::start(&new, &down, &Options::default()));
+    assert!(start.contains("start aio-keystone-api-5") && !start.contains("aio-keystone-api-4"), "{start}");
+
+    // What serves and was frozen by somebody goes on.
+    let frozen = nothing(&new)
+        .with(&balancer, 3, ContainerState::Running)
+        .with(&keystone("2026.1"), 4, ContainerState::Paused)
+        .registered(&new);
+    assert_snapshot!(plan(&new, &frozen), @"
+     # deployment aio, release 2026.1, 1 host: generation 4 -> 5
+     ~ local/keystone-api  start  gen 4  is paused
+     = 1 unchanged
+    1 to start or wait for; 6 steps.
+    [] -> #1 local: begin generation, kept in the history
+    [1] -> #2 local/keystone-api: open keystone-api/local, is paused
+    [2] -> #3 local/keystone-api: thaw aio-keystone-api-4, is paused
+    [3] -> #4 local/keystone-api: await healthy aio-keystone-api-4, is paused
+    [4] -> #5 api: proven, the set becomes new as a whole
+    [5] -> #6 local: end generation, kept in the history
+    ");
+}
+
+#[test]
 fn a_balancer_that_changes_too_must_serve_alone_before_it_drains() {
     let old = keystone().overlapping();
     let balancer = C::service("haproxy").set("ha").overlapping();

@@ -106,12 +106,18 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
 
     // A change of another kind while the upgrade is open keeps what is kept, and ends up on its ports.
     cloud.mastic(&["upgrade", "--to", "2026.1", "--yes"]).ok();
+    a_balancer_that_begins_anew_must_not_ask_what_is_frozen(&cloud, &api);
     cloud.write("overrides/keystone.conf", "[token]\nexpiration = 7300\n");
     cloud.mastic(&["deploy", "--yes"]).ok();
     cloud.mastic(&["status"]).ok().says("is kept");
+    let (kept, state) = keystone_of(&cloud, "2025.1");
+    assert_eq!(state, "exited", "{kept} gave way to what needed its ports");
     std::fs::remove_file(cloud.dir.path().join("overrides/keystone.conf")).expect("it is there");
     let back = cloud.mastic(&["rollback", "--yes", "--json"]).ok();
     assert_available(&back.json(), "rollback after a change");
+    assert_eq!(keystone_of(&cloud, "2025.1"), (kept.clone(), "running".to_owned()));
+    let policy = cloud.docker(&["inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", &kept]);
+    assert_eq!(policy.trim(), "unless-stopped", "it was frozen once, and serves again");
     cloud.mastic(&["plan"]).ok().says("Nothing to do");
 
     let logins = Logins::begin(&cloud);
@@ -129,6 +135,35 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
     let generations = history["generations"].as_array().expect("a list").clone();
     let asked = generations.iter().filter(|one| one["availability"]["keystone_api"]["failed"] == 0).count();
     assert_eq!(asked, 6, "{history:#}");
+}
+
+/// Returns the Keystone container of a release, and its state.
+fn keystone_of(cloud: &Cloud, release: &str) -> (String, String) {
+    let wanted = format!("label=mastic.release={release}");
+    let found = cloud.docker(&["ps", "-a", "--filter", &wanted, "--format", "{{.Names}} {{.State}}"]);
+    let of = |line: &&str| line.starts_with(&format!("{}-keystone-api-", cloud.name));
+    let line = found.lines().find(of).unwrap_or_else(|| panic!("no Keystone of {release}: {found}"));
+    let (name, state) = line.split_once(' ').expect("a name and a state");
+    (name.to_owned(), state.to_owned())
+}
+
+/// What is kept is frozen: it accepts connections and answers nothing. It must get no request, also from a balancer that knows nothing
+/// of what was said to its predecessor; and the engine must not start it by itself.
+fn a_balancer_that_begins_anew_must_not_ask_what_is_frozen(cloud: &Cloud, api: &Api) {
+    let (kept, state) = keystone_of(cloud, "2025.1");
+    assert_eq!(state, "paused", "{kept}");
+    let policy = cloud.docker(&["inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", &kept]);
+    assert_eq!(policy.trim(), "no");
+    cloud.mastic(&["status"]).ok().says("frozen");
+    let names: Vec<String> = cloud.containers().into_keys().collect();
+    let balancer = names.iter().find(|name| name.contains("-haproxy-")).expect("a balancer");
+    cloud.docker(&["restart", "--time", "0", balancer]);
+    cloud.mastic(&["check"]).ok();
+    for _ in 0..20 {
+        let began = std::time::Instant::now();
+        assert!(api.has_project("before"));
+        assert!(began.elapsed() < Duration::from_secs(5), "a request took {:?}", began.elapsed());
+    }
 }
 
 #[test]

@@ -203,7 +203,11 @@ pub fn with_balancer(mut desired: Desired, balancer: &str) -> Desired {
             continue;
         }
         let Slot { host, container } = &spec.slot;
-        let route = Route { main: format!("{container}/{host}"), spare: format!("{container}/{host}-spare") };
+        let route = Route {
+            main: format!("{container}/{host}"),
+            spare: format!("{container}/{host}-spare"),
+            asked: true,
+        };
         desired.routes.insert(spec.slot.clone(), vec![route]);
         desired.spares.insert(spec.slot.clone(), C(spec.clone()).spare().0);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::VolumeCreateRequest;
+use bollard::models::{ContainerUpdateBody, VolumeCreateRequest};
 use bollard::query_parameters::{
     CreateContainerOptions, DownloadFromContainerOptions, InspectContainerOptions, KillContainerOptions,
     ListContainersOptions, ListVolumesOptions, RemoveContainerOptions, StartContainerOptions, StatsOptions,
@@ -15,7 +15,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{AT_ONCE, DockerEngine, LONG, inspect, or_gone, spec};
 use crate::engine::{CreateRequest, EngineErrorKind, EngineResult};
-use crate::model::{ContainerId, DeploymentName, ObservedContainer, ObservedVolume, labels};
+use crate::model::{ContainerId, ContainerState, DeploymentName, ObservedContainer, ObservedVolume, labels};
 
 /// What a stop may take beyond its grace, on a busy machine.
 const MARGIN: Duration = Duration::from_mins(1);
@@ -116,6 +116,43 @@ impl DockerEngine {
             .stop_container(&id.0, Some(options))
             .await
             .map_err(self.failed(format!("stop container {}", self.name(id))))
+    }
+
+    pub(super) async fn freeze_container(&self, id: &ContainerId) -> EngineResult<()> {
+        let operation = format!("freeze container {}", self.name(id));
+        let frozen = self.docker.pause_container(&id.0).await.map_err(self.failed(operation));
+        self.unless(id, frozen, |state| matches!(state, ContainerState::Paused | ContainerState::Exited))
+            .await
+    }
+
+    pub(super) async fn thaw_container(&self, id: &ContainerId) -> EngineResult<()> {
+        let operation = format!("thaw container {}", self.name(id));
+        let thawed = self.docker.unpause_container(&id.0).await.map_err(self.failed(operation));
+        self.unless(id, thawed, |state| state == ContainerState::Running).await
+    }
+
+    /// A refusal is none where the container is already as it was asked to be: engines differ in what they call that.
+    async fn unless(
+        &self,
+        id: &ContainerId,
+        outcome: EngineResult<()>,
+        fits: impl Fn(ContainerState) -> bool + Send,
+    ) -> EngineResult<()> {
+        match outcome {
+            Err(error) if matches!(error.kind, EngineErrorKind::Conflict | EngineErrorKind::Failed) => {
+                if fits(self.inspect_container(&id.0).await?.state) { Ok(()) } else { Err(error) }
+            }
+            other => other,
+        }
+    }
+
+    pub(super) async fn set_restarts(&self, id: &ContainerId, by_itself: bool) -> EngineResult<()> {
+        let policy = spec::restart_policy(by_itself);
+        let update = ContainerUpdateBody { restart_policy: Some(policy), ..ContainerUpdateBody::default() };
+        self.docker
+            .update_container(&id.0, update)
+            .await
+            .map_err(self.failed(format!("set the restart policy of container {}", self.name(id))))
     }
 
     pub(super) async fn kill_container(&self, id: &ContainerId, signal: &str) -> EngineResult<()> {

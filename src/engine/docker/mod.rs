@@ -140,6 +140,18 @@ impl Engine for DockerEngine {
         self.stop_container(id, grace).await
     }
 
+    async fn freeze(&self, id: &ContainerId) -> EngineResult<()> {
+        self.freeze_container(id).await
+    }
+
+    async fn thaw(&self, id: &ContainerId) -> EngineResult<()> {
+        self.thaw_container(id).await
+    }
+
+    async fn restarts(&self, id: &ContainerId, by_itself: bool) -> EngineResult<()> {
+        self.set_restarts(id, by_itself).await
+    }
+
     async fn kill(&self, id: &ContainerId, signal: &str) -> EngineResult<()> {
         self.kill_container(id, signal).await
     }

@@ -117,14 +117,7 @@ fn host_config(spec: &ContainerSpec, deployment: &str) -> HostConfig {
         binds: Some(spec.mounts.iter().filter_map(bind).collect()),
         mounts: Some(spec.mounts.iter().filter_map(|mount| named(mount, deployment)).collect()),
         tmpfs: Some(spec.mounts.iter().filter_map(tmpfs).collect()),
-        restart_policy: Some(RestartPolicy {
-            name: Some(if spec.is_task() {
-                RestartPolicyNameEnum::NO
-            } else {
-                RestartPolicyNameEnum::UNLESS_STOPPED
-            }),
-            maximum_retry_count: None,
-        }),
+        restart_policy: Some(restart_policy(!spec.is_task())),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(
@@ -184,6 +177,12 @@ fn tmpfs(mount: &MountSpec) -> Option<(String, String)> {
 /// Filters of list calls and of the event stream.
 pub(super) fn filters(pairs: &[(&str, Vec<String>)]) -> HashMap<String, Vec<String>> {
     pairs.iter().map(|(key, values)| ((*key).to_owned(), values.clone())).collect()
+}
+
+/// Returns the policy of a container that the engine starts by itself, or does not.
+pub(super) fn restart_policy(by_itself: bool) -> RestartPolicy {
+    let name = if by_itself { RestartPolicyNameEnum::UNLESS_STOPPED } else { RestartPolicyNameEnum::NO };
+    RestartPolicy { name: Some(name), maximum_retry_count: None }
 }
 
 #[cfg(test)]

@@ -95,6 +95,8 @@ pub(super) struct Container {
     backoff: Duration,
     /// Stopped by us: the policy leaves it alone.
     stopped: bool,
+    /// Since when its processes are frozen.
+    frozen: Option<Duration>,
 }
 
 impl Container {
@@ -118,6 +120,7 @@ impl Container {
             failures: 0,
             backoff: FIRST_BACKOFF,
             stopped: false,
+            frozen: None,
         }
     }
 
@@ -128,7 +131,27 @@ impl Container {
 
     /// Returns whether its process runs at this moment.
     pub(super) fn is_live(&self) -> bool {
-        self.phase == Phase::Running
+        self.phase == Phase::Running && self.frozen.is_none()
+    }
+
+    /// Returns whether its processes are frozen.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Freezes its processes.
+    pub(super) fn freeze(&mut self, now: Duration) -> Vec<Happened> {
+        self.frozen = Some(now);
+        vec![Happened { at: now, action: "pause", exit_code: None }]
+    }
+
+    /// Lets its processes go on: what they waited for is as far away as it was.
+    pub(super) fn thaw(&mut self, now: Duration) -> Vec<Happened> {
+        let Some(since) = self.frozen.take() else { return Vec::new() };
+        let later = now.saturating_sub(since);
+        self.end = self.end.map(|(at, code)| (at + later, code));
+        self.probe = self.probe.map(|at| at + later);
+        vec![Happened { at: now, action: "unpause", exit_code: None }]
     }
 
     pub(super) fn memory(&self) -> u64 {
@@ -180,6 +203,7 @@ impl Container {
     /// Sends the stop signal; after `grace` it is killed.
     pub(super) fn stop(&mut self, now: Duration, grace: Duration) -> Vec<Happened> {
         self.stopped = true;
+        self.thaw(now);
         match self.phase {
             Phase::Created | Phase::Exited => Vec::new(),
             Phase::Restarting { .. } => {
@@ -198,6 +222,7 @@ impl Container {
     pub(super) fn kill(&mut self, now: Duration, signal: &str) -> Vec<Happened> {
         match signal.trim_start_matches("SIG") {
             "KILL" | "9" => {
+                self.thaw(now);
                 self.stopped = true;
                 self.end_by((now, 137));
             }
@@ -213,6 +238,7 @@ impl Container {
 
     /// Ends the process with `code`, not at our request.
     pub(super) fn crash(&mut self, now: Duration, code: i64) -> Vec<Happened> {
+        self.thaw(now);
         if self.is_live() { self.ended(now, code) } else { Vec::new() }
     }
 
@@ -226,6 +252,7 @@ impl Container {
     /// Returns when it changes by itself next.
     pub(super) fn due(&self) -> Option<Duration> {
         match self.phase {
+            _ if self.is_frozen() => None,
             Phase::Created | Phase::Exited => None,
             Phase::Restarting { at } => Some(at),
             Phase::Running => [self.end.map(|(at, _)| at), self.probe].into_iter().flatten().min(),
@@ -299,6 +326,7 @@ impl Container {
             slot_labels: Labels::parse(labels),
             state: match self.phase {
                 Phase::Created => ContainerState::Created,
+                Phase::Running if self.is_frozen() => ContainerState::Paused,
                 Phase::Running => ContainerState::Running,
                 Phase::Restarting { .. } => ContainerState::Restarting,
                 Phase::Exited => ContainerState::Exited,

@@ -208,6 +208,25 @@ impl Engine for SimEngine {
         .await
     }
 
+    async fn freeze(&self, id: &ContainerId) -> EngineResult<()> {
+        let name = self.name_of(id);
+        self.ask("freeze", &name, &format!("freeze container {name}"), |world| world.freeze(&id.0)).await
+    }
+
+    async fn thaw(&self, id: &ContainerId) -> EngineResult<()> {
+        let name = self.name_of(id);
+        self.ask("thaw", &name, &format!("thaw container {name}"), |world| world.thaw(&id.0)).await
+    }
+
+    async fn restarts(&self, id: &ContainerId, by_itself: bool) -> EngineResult<()> {
+        let name = self.name_of(id);
+        self.ask("restarts", &name, &format!("set the restart policy of container {name}"), |world| {
+            world.get(&id.0)?.birth.restarts = by_itself;
+            Ok(())
+        })
+        .await
+    }
+
     async fn kill(&self, id: &ContainerId, signal: &str) -> EngineResult<()> {
         let name = self.name_of(id);
         self.ask("kill", &name, &format!("send {signal} to container {name}"), |world| {

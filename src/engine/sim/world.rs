@@ -239,6 +239,10 @@ impl World {
     pub(super) fn start(&mut self, id: &str) -> Result<(), Refusal> {
         let key = self.find(id)?;
         let Some(container) = self.containers.get(&key) else { return Ok(()) };
+        if container.is_frozen() {
+            let words = format!("container {} is paused", container.birth.name);
+            return refuse(EngineErrorKind::Conflict, words);
+        }
         if container.is_running() {
             return Ok(());
         }
@@ -258,6 +262,37 @@ impl World {
         }
         self.launch(&key, self.now, false);
         self.settle(self.now);
+        Ok(())
+    }
+
+    /// Freezes what runs; what has ended stays as it is.
+    pub(super) fn freeze(&mut self, id: &str) -> Result<(), Refusal> {
+        let (key, now) = (self.find(id)?, self.now);
+        let container = self.get(id)?;
+        match container.phase {
+            Phase::Running if container.is_live() => {
+                let happened = container.freeze(now);
+                self.tell(&key, happened);
+                Ok(())
+            }
+            Phase::Running | Phase::Exited => Ok(()),
+            Phase::Created | Phase::Restarting { .. } => {
+                let words = format!("container {} is not running", container.birth.name);
+                refuse(EngineErrorKind::Conflict, words)
+            }
+        }
+    }
+
+    pub(super) fn thaw(&mut self, id: &str) -> Result<(), Refusal> {
+        let (key, now) = (self.find(id)?, self.now);
+        let container = self.get(id)?;
+        if container.phase != Phase::Running {
+            let words = format!("container {} is not paused", container.birth.name);
+            return refuse(EngineErrorKind::Conflict, words);
+        }
+        let happened = container.thaw(now);
+        self.tell(&key, happened);
+        self.settle(now);
         Ok(())
     }
 

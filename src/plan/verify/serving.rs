@@ -4,7 +4,7 @@ use super::super::document::Purpose;
 use super::super::step::{Action, Target};
 use super::{Check, Place, lives, place};
 use crate::model::spec::{Cutover, Side};
-use crate::model::{ContainerState, HostName, Role, Slot};
+use crate::model::{ContainerState, HostName, ObservedContainer, Role, Slot};
 
 impl<'a> Check<'a> {
     /// A slot never loses a container that works before its successor is complete.
@@ -19,7 +19,7 @@ impl<'a> Check<'a> {
                 continue;
             }
             let complete = self.steps().any(|(other, candidate)| {
-                let Action::StartContainer { container: next } = &candidate.action else { return false };
+                let Action::StartContainer { container: next, .. } = &candidate.action else { return false };
                 let Some(next_at) = place(candidate, next) else { return false };
                 candidate.slot.as_ref() == Some(slot)
                     && self.is_before(index, other)
@@ -86,13 +86,19 @@ impl<'a> Check<'a> {
         declared && apart && stops.iter().any(|stop| self.proven_beside(slot, rival, *stop))
     }
 
+    /// Returns whether a container is frozen and listens on the ports that one which starts does not use.
+    fn frozen_beside(&self, slot: &Slot, at: Place<'_>, rival: Place<'_>, there: &ObservedContainer) -> bool {
+        let spare = self.desired.spares.contains_key(slot);
+        there.state == ContainerState::Paused && spare && self.side(slot, at) != self.side(slot, rival)
+    }
+
     /// A container starts only once every other living one of its slot has stopped or ended, unless they overlap.
     pub(super) fn one_active_container_a_slot(&mut self) {
         if !self.plan.purpose.reconciles() && self.plan.purpose != Purpose::Start {
             return;
         }
         for (index, step) in self.steps() {
-            let Action::StartContainer { container } = &step.action else { continue };
+            let Action::StartContainer { container, .. } = &step.action else { continue };
             let (Some(slot), Some(at)) = (&step.slot, place(step, container)) else { continue };
             let rivals: Vec<Place<'a>> = self
                 .there
@@ -101,6 +107,7 @@ impl<'a> Check<'a> {
                     **host == slot.host
                         && *name != at.1
                         && lives(other)
+                        && !self.frozen_beside(slot, at, (*host, *name), other)
                         && other.slot_labels.as_ref().is_some_and(|l| l.container == slot.container)
                 })
                 .map(|(rival, _)| *rival)

@@ -125,7 +125,8 @@ impl Status {
 
     /// Returns the containers whose memory can be asked for.
     pub fn running(&self) -> impl Iterator<Item = (&HostName, &ContainerId)> {
-        let runs = |row: &&Row| row.container.state == ContainerState::Running;
+        let runs =
+            |row: &&Row| matches!(row.container.state, ContainerState::Running | ContainerState::Paused);
         self.rows.iter().filter(runs).map(|row| (&row.host, &row.container.id))
     }
 
@@ -281,7 +282,8 @@ impl Row {
     fn verdict(&self) -> String {
         let c = &self.container;
         if self.held {
-            return "kept".to_owned();
+            let frozen = c.state == ContainerState::Paused;
+            return if frozen { "frozen" } else { "kept" }.to_owned();
         }
         match (c.state, c.health) {
             (ContainerState::Running, Health::Healthy) => "healthy".to_owned(),

@@ -305,7 +305,8 @@ impl<'s, 'a> Builder<'s, 'a> {
         for seen in stopped {
             let key = self.key(Class::Work, set, slot, Act::Stop, &seen.container.name);
             let container = existing(seen);
-            let freeze = *overlaps && self.scene.keeps(seen) && self.scene.can_freeze(slot);
+            let kept = self.scene.options.freeze && self.scene.keeps(seen);
+            let freeze = *overlaps && kept && self.scene.can_freeze(slot);
             let undo = Undo::Step(Action::StartContainer { container: container.clone(), thaw: freeze });
             let action = Action::StopContainer { container, grace: grace_of(seen), freeze };
             self.step(key.clone(), slot, set, action, cause.clone(), undo, before_stop.clone());

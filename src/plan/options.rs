@@ -44,6 +44,8 @@ pub struct Options {
     pub phases: BTreeSet<TaskPhase>,
     /// Seconds for which a newer container must stay well in an upgrade before its predecessor goes, and before what comes after it.
     pub soak: u32,
+    /// Whether what is kept beside its successor is frozen, not stopped: it serves again at once, and keeps its memory.
+    pub freeze: bool,
 }
 
 /// Seconds for which a newer container must stay well, where nobody says otherwise.
@@ -110,6 +112,7 @@ impl Default for Options {
             purpose: Purpose::Deploy,
             phases: [TaskPhase::Validate, TaskPhase::Bootstrap, TaskPhase::Expand].into(),
             soak: 0,
+            freeze: true,
         }
     }
 }

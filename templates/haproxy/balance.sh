@@ -10,6 +10,11 @@ open)
     state=$(ask "show servers state ${server%/*}" | awk -v name="${server#*/}" '$4 == name {print $7}')
     [ "$state" = 0 ] || said=$(ask "set server $server state ready; set server $server health down") ;;
 drain)
+    # Its successor answers; HAProxy knows only once its own check has passed there, and would have no server until then.
+    for _ in $(seq 100); do
+        ask "show servers state ${server%/*}" | awk -v name="${server#*/}" '$4 != name && $6 == 2 && $7 == 0 {up = 1} END {exit !up}' && break
+        sleep 0.05
+    done
     # Out of rotation; what is under way goes on. It can be removed when it has no connection left.
     said=$(ask "set server $server state maint; wait ${seconds}s srv-removable $server")
     case $said in *Done.*) ;; *) echo busy ;; esac ;;

@@ -10,7 +10,7 @@ use mastic::engine::{CreateRequest, EngineErrorKind, LogOptions};
 use mastic::model::spec::StopSpec;
 use mastic::model::{ContainerState, Health, PinnedImage};
 
-use crate::fixture::{Fixture, assert_kind, file, no_image, nobody, probe, within};
+use crate::fixture::{Fixture, assert_kind, check, file, no_image, nobody, probe, within};
 
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -149,7 +149,9 @@ pub async fn what_ignores_its_stop_signal_must_be_killed_after_the_grace(f: Arc<
 }
 
 pub async fn what_is_frozen_must_stand_still_and_go_on_where_it_was(f: Arc<Fixture>) {
-    let id = f.started(&f.service("a", &["forever"])).await;
+    let mut spec = f.service("a", &["forever"]);
+    spec.check = Some(check(&["file:/"]));
+    let id = f.started(&spec).await;
     let state = async || f.engine.container(&id.0).await.unwrap().state;
     let began = f.engine.container(&id.0).await.unwrap().started_at;
     f.engine.thaw(&id).await.expect("running already is not an error");
@@ -160,7 +162,9 @@ pub async fn what_is_frozen_must_stand_still_and_go_on_where_it_was(f: Arc<Fixtu
     assert_kind(f.engine.exec(&id, &probe(&[])).await, EngineErrorKind::Conflict);
     assert_kind(f.engine.start(&id).await, EngineErrorKind::Conflict);
     f.engine.thaw(&id).await.unwrap();
-    assert_eq!(state().await, ContainerState::Running);
+    let thawed = f.engine.container(&id.0).await.unwrap();
+    assert_eq!(thawed.state, ContainerState::Running);
+    assert_ne!(thawed.health, Health::Unhealthy, "no check has failed");
     f.engine.exec(&id, &probe(&[])).await.expect("it answers again");
     assert_eq!(f.engine.container(&id.0).await.unwrap().started_at, began, "it is the same process");
     // In one call each, whatever its state.

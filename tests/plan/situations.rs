@@ -275,7 +275,9 @@ fn what_is_kept_beside_its_successor_must_be_frozen_and_thawed_on_the_way_back()
     [11] -> #12 end generation
     ");
 
-    // Where the balancer only looks whether somebody listens, it is stopped.
+    // Where the balancer only looks whether somebody listens, or where memory is short, it is stopped.
+    let short = reconcile(&new, &before, &Options { freeze: false, ..Options::upgrade() });
+    assert!(calls(&short).contains("stop aio-keystone-api-4"));
     let mut blind = new.clone();
     blind.routes.values_mut().flatten().for_each(|route| route.asked = false);
     assert!(calls(&reconcile(&blind, &before, &Options::upgrade())).contains("stop aio-keystone-api-4"));

@@ -89,6 +89,10 @@ pub struct UpgradeArgs {
     /// Where it fails, roll back all of it
     #[arg(long)]
     pub all_or_nothing: bool,
+    /// Stop what is kept of the APIs instead of freezing it: it takes no memory then, and the way back takes as long as they take to
+    /// start
+    #[arg(long)]
+    pub stop_kept: bool,
     /// How long each newer container must stay well before its predecessor goes
     #[arg(long, value_name = "SECONDS", default_value_t = crate::plan::SOAK)]
     pub soak: u32,

@@ -35,7 +35,8 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     }
     let (accept, soak) = (accept(&args.consent)?, args.soak);
     rehearsed(context, args, &engines, &observed, &loaded).await?;
-    let mut options = Options { selection, accept, soak, ..Options::upgrade() };
+    let freeze = !args.stop_kept;
+    let mut options = Options { selection, accept, soak, freeze, ..Options::upgrade() };
     if args.no_backup {
         options.phases.remove(&TaskPhase::Backup);
     }

@@ -25,8 +25,13 @@ pub(super) fn container(response: ContainerInspectResponse) -> ObservedContainer
             ContainerState::Created
         }
     };
-    let health = match state.health.and_then(|health| health.status) {
+    let seen = state.health.as_ref();
+    let failed = seen.and_then(|health| health.failing_streak).unwrap_or_default() > 0;
+    let health = match seen.and_then(|health| health.status) {
         Some(HealthStatusEnum::STARTING) => Health::Starting,
+        // Where no check has failed it is merely not known: the engine says this of what it has frozen, and of what it has thawed until
+        // the next check (moby's `Health.CloseMonitorChannel`).
+        Some(HealthStatusEnum::UNHEALTHY) if !failed => Health::Starting,
         Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
         Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
         Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => Health::None,

@@ -99,6 +99,10 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
     logins.assert_none_failed("over upgrade and rollback");
     let now: Vec<String> = cloud.containers().into_keys().collect();
     assert_eq!(now, old, "the very containers that served before serve again");
+    let (thawed, state) = keystone_of(&cloud, "2025.1");
+    assert_eq!(state, "running", "{thawed}");
+    let policy = cloud.docker(&["inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", &thawed]);
+    assert_eq!(policy.trim(), "unless-stopped", "{thawed} was frozen, and serves again");
     for project in ["before", "during"] {
         assert!(api.has_project(project), "{project} is gone");
     }
@@ -115,9 +119,6 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
     std::fs::remove_file(cloud.dir.path().join("overrides/keystone.conf")).expect("it is there");
     let back = cloud.mastic(&["rollback", "--yes", "--json"]).ok();
     assert_available(&back.json(), "rollback after a change");
-    assert_eq!(keystone_of(&cloud, "2025.1"), (kept.clone(), "running".to_owned()));
-    let policy = cloud.docker(&["inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", &kept]);
-    assert_eq!(policy.trim(), "unless-stopped", "it was frozen once, and serves again");
     cloud.mastic(&["plan"]).ok().says("Nothing to do");
 
     let logins = Logins::begin(&cloud);
@@ -154,11 +155,11 @@ fn a_balancer_that_begins_anew_must_not_ask_what_is_frozen(cloud: &Cloud, api: &
     assert_eq!(state, "paused", "{kept}");
     let policy = cloud.docker(&["inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", &kept]);
     assert_eq!(policy.trim(), "no");
-    cloud.mastic(&["status"]).ok().says("frozen");
+    cloud.mastic(&["status", "--all"]).ok().says("frozen");
     let names: Vec<String> = cloud.containers().into_keys().collect();
     let balancer = names.iter().find(|name| name.contains("-haproxy-")).expect("a balancer");
     cloud.docker(&["restart", "--time", "0", balancer]);
-    cloud.mastic(&["check"]).ok();
+    cloud.mastic(&["check", "--wait", "20"]).ok();
     for _ in 0..20 {
         let began = std::time::Instant::now();
         assert!(api.has_project("before"));

@@ -69,7 +69,7 @@ impl Status {
         let ledger = observed.ledger.as_ref();
         let held = ledger.and_then(|ledger| ledger.held.clone());
         let is_held = |container: &ObservedContainer, labels: &Labels| {
-            container.state == ContainerState::Exited
+            matches!(container.state, ContainerState::Exited | ContainerState::Paused)
                 && held.as_ref().is_some_and(|held| labels.generation <= held.generation)
                 && observed.is_superseded(labels)
         };

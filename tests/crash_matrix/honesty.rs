@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mastic::engine::sim::{Behaviour, Fault, Readiness, When};
-use mastic::engine::{EngineErrorKind, ExecOutcome};
+use mastic::engine::{Engine as _, EngineErrorKind, ExecOutcome};
 use mastic::execute::{Outcome, SetOutcome};
+use mastic::model::ContainerState;
 use mastic::plan::Options;
 
 use crate::world::{Counting, Ended, Goal, World};
@@ -164,4 +165,22 @@ async fn config_that_its_image_does_not_know_must_stop_everything_before_anythin
     // With the mistake gone it goes on from there.
     world.engine.behave("aio-keystone-config-3", Behaviour::exits(std::time::Duration::ZERO, 0));
     assert_eq!(ran(world.go(&Goal::Deploy(Box::new(new))).await).outcome, Outcome::Done);
+}
+
+#[tokio::test]
+async fn an_api_that_cannot_be_frozen_must_be_kept_all_the_same() {
+    let world = World::new(Counting::Changes);
+    let (old, new) = (world.cloud("2025.2", "a"), world.cloud("2026.1", "a"));
+    world.deployed(&old).await;
+    let when = When::Matching { operation: "freeze".to_owned(), subject: "keystone-api-1".to_owned() };
+    world.faults.add(when, Fault::Error(EngineErrorKind::Failed), 1);
+    let report = ran(world.go(&Goal::Upgrade(Box::new(new.clone()))).await);
+    assert_eq!(report.outcome, Outcome::Done, "{:?}", report.failures);
+    world.holds(&old, &new, "the engine cannot freeze it").await;
+    let kept = world.engine.container("aio-keystone-api-1").await.unwrap();
+    assert_eq!(kept.state, ContainerState::Exited);
+    let report = ran(world.go(&Goal::Rollback(Box::new(old))).await);
+    assert_eq!(report.outcome, Outcome::Done, "{:?}", report.failures);
+    let back = world.engine.container("aio-keystone-api-1").await.unwrap();
+    assert_eq!((back.state, back.id), (ContainerState::Running, kept.id));
 }

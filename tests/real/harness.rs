@@ -496,12 +496,19 @@ impl Events {
     /// Waits until something (`create`, `start`, `die`, ...) happens to a container whose name has this part.
     #[track_caller]
     pub fn until(&self, action: &str, part: &str) {
+        self.until_any(&[action], part);
+    }
+
+    /// Waits until one of these things happens.
+    #[track_caller]
+    pub fn until_any(&self, actions: &[&str], part: &str) {
         let began = Instant::now();
         loop {
             let left = PATIENCE.saturating_sub(began.elapsed());
-            let line = self.received.recv_timeout(left).unwrap_or_else(|_| panic!("no {action} of {part}"));
+            let line =
+                self.received.recv_timeout(left).unwrap_or_else(|_| panic!("no {actions:?} of {part}"));
             let (what, name) = line.split_once(' ').unwrap_or((&line, ""));
-            if what == action && name.contains(part) {
+            if actions.contains(&what) && name.contains(part) {
                 return;
             }
         }

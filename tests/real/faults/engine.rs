@@ -135,7 +135,8 @@ fn an_engine_that_ends_in_the_middle_of_an_upgrade_or_its_way_back_must_be_survi
             let run = cloud.spawn(command);
             // No migration runs on the way back.
             let what = if command == back { "-keystone-api-" } else { what };
-            events.until("start", what);
+            // What is kept is thawed there, or started where the engine has ended it.
+            events.until_any(&["start", "unpause"], what);
             cloud.private().restart(signal);
             let ran = run.wait();
             let when = format!("{} {signal} at the start of {what}: {:?}", command[0], ran.code);

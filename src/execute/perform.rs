@@ -167,12 +167,21 @@ impl<'a> Work<'a> {
             }
             Action::StartContainer { container, thaw } => {
                 let id = self.id(host, container).await?;
+                if *thaw {
+                    match self.thaw(engine, &id).await {
+                        // What is frozen for an engine that was killed meanwhile may be neither alive nor dead: it begins anew.
+                        Err(error)
+                            if matches!(error.kind, EngineErrorKind::Failed | EngineErrorKind::Conflict) =>
+                        {
+                            note(format!("{}; it is started anew", error.message));
+                            again(engine, || engine.stop(&id, DYING)).await?;
+                        }
+                        outcome => return Ok(outcome?),
+                    }
+                }
                 if container.id().is_some() {
                     // It may have been frozen, when the machine was not to start it by itself.
                     again(engine, || engine.restarts(&id, true)).await?;
-                }
-                if *thaw {
-                    return Ok(again(engine, || engine.thaw(&id)).await?);
                 }
                 Ok(again(engine, || engine.start(&id)).await?)
             }
@@ -243,6 +252,12 @@ impl<'a> Work<'a> {
             | Action::Staged
             | Action::Proven => Ok(()),
         }
+    }
+
+    /// Lets a frozen container go on, which its engine starts by itself again from here on.
+    async fn thaw(&self, engine: &dyn Engine, id: &ContainerId) -> EngineResult<()> {
+        again(engine, || engine.restarts(id, true)).await?;
+        again(engine, || engine.thaw(id)).await
     }
 
     /// Tells a balancer about a server, by the command that it was declared with, and returns what that says. One that does not run

@@ -8,7 +8,7 @@ use mastic::execute::{Outcome, SetOutcome};
 use mastic::model::ContainerState;
 use mastic::plan::Options;
 
-use crate::world::{Counting, Ended, Goal, World};
+use crate::world::{AFTER, Counting, Ended, Goal, World};
 
 fn ran(ended: Ended) -> mastic::execute::RunReport {
     match ended {
@@ -183,4 +183,21 @@ async fn an_api_that_cannot_be_frozen_must_be_kept_all_the_same() {
     assert_eq!(report.outcome, Outcome::Done, "{:?}", report.failures);
     let back = world.engine.container("aio-keystone-api-1").await.unwrap();
     assert_eq!((back.state, back.id), (ContainerState::Running, kept.id));
+}
+
+#[tokio::test]
+async fn a_frozen_api_that_cannot_go_on_must_begin_anew() {
+    let world = World::new(Counting::Changes);
+    let (old, new) = (world.cloud("2025.2", "a"), world.cloud("2026.1", "a"));
+    world.deployed(&old).await;
+    assert_eq!(ran(world.go(&Goal::Upgrade(Box::new(new.clone()))).await).outcome, Outcome::Done);
+    world.holds(&old, &new, AFTER).await;
+    let frozen = world.engine.container("aio-keystone-api-1").await.unwrap();
+    let when = When::Matching { operation: "thaw".to_owned(), subject: "keystone-api-1".to_owned() };
+    world.faults.add(when, Fault::Error(EngineErrorKind::Failed), 1);
+    let report = ran(world.go(&Goal::Rollback(Box::new(old))).await);
+    assert_eq!(report.outcome, Outcome::Done, "{:?}", report.failures);
+    let back = world.engine.container("aio-keystone-api-1").await.unwrap();
+    assert_eq!((back.state, &back.id), (ContainerState::Running, &frozen.id));
+    assert_ne!(back.started_at, frozen.started_at, "it is another process");
 }

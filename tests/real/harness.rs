@@ -496,20 +496,21 @@ impl Events {
     /// Waits until something (`create`, `start`, `die`, ...) happens to a container whose name has this part.
     #[track_caller]
     pub fn until(&self, action: &str, part: &str) {
-        self.until_any(&[action], part);
+        self.until_all(&[action], &[part]);
     }
 
-    /// Waits until one of these things happens.
+    /// Waits until one of these things has happened to each of these containers, in any order.
     #[track_caller]
-    pub fn until_any(&self, actions: &[&str], part: &str) {
+    pub fn until_all(&self, actions: &[&str], parts: &[&str]) {
         let began = Instant::now();
-        loop {
-            let left = PATIENCE.saturating_sub(began.elapsed());
+        let mut left: Vec<&str> = parts.to_vec();
+        while !left.is_empty() {
+            let patience = PATIENCE.saturating_sub(began.elapsed());
             let line =
-                self.received.recv_timeout(left).unwrap_or_else(|_| panic!("no {actions:?} of {part}"));
+                self.received.recv_timeout(patience).unwrap_or_else(|_| panic!("no {actions:?} of {left:?}"));
             let (what, name) = line.split_once(' ').unwrap_or((&line, ""));
-            if actions.contains(&what) && name.contains(part) {
-                return;
+            if actions.contains(&what) {
+                left.retain(|part| !name.contains(part));
             }
         }
     }

@@ -7,7 +7,7 @@ use super::report::SetOutcome;
 use super::run::stopping;
 use super::{ExecuteError, StepError};
 use crate::journal::Event as JournalEvent;
-use crate::model::{ContainerState, HostName, SetName};
+use crate::model::{HostName, SetName};
 use crate::plan::{Action, Change, Plan, SlotPlan};
 use crate::report::event::Outcome as EventOutcome;
 use crate::report::{Event, Reporter};
@@ -141,7 +141,8 @@ async fn one(work: &Work<'_>, slot: &SlotPlan, host: &HostName, action: &Action)
     if let Some(target) = action.target().cloned() {
         match engine.container(target.id().map_or(target.name(), |id| id.0.as_str())).await {
             Ok(there) => {
-                if matches!(action, Action::StopContainer { .. }) && !lives(there.state) {
+                // One that dies and comes back by its policy must be stopped too.
+                if matches!(action, Action::StopContainer { .. }) && !there.state.is_live() {
                     return Ok(());
                 }
                 // Whether this run had frozen it by then.
@@ -160,9 +161,4 @@ async fn one(work: &Work<'_>, slot: &SlotPlan, host: &HostName, action: &Action)
         }
     }
     work.act(engine.as_ref(), host, Some(&slot.slot), &action, &|_| {}).await
-}
-
-/// Whether a stop has anything to do: one that dies and comes back by its policy must be stopped too.
-fn lives(state: ContainerState) -> bool {
-    matches!(state, ContainerState::Running | ContainerState::Restarting | ContainerState::Paused)
 }

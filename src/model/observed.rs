@@ -46,6 +46,18 @@ pub enum ContainerState {
     Dead,
 }
 
+impl ContainerState {
+    /// Returns whether its process lives, in whatever shape.
+    pub fn is_live(self) -> bool {
+        self.works() || self == Self::Paused
+    }
+
+    /// Returns whether it works, or tries to: a frozen one does not.
+    pub fn works(self) -> bool {
+        matches!(self, Self::Running | Self::Restarting)
+    }
+}
+
 /// The engine's own health verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

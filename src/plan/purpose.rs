@@ -48,17 +48,11 @@ impl Item<'_> {
 
     /// Whether it works, or tries to: a frozen one does not.
     fn works(&self) -> bool {
-        self.is_live() && self.container.state != ContainerState::Paused
+        self.container.state.works()
     }
 
     fn is_live(&self) -> bool {
-        match self.container.state {
-            ContainerState::Running | ContainerState::Restarting | ContainerState::Paused => true,
-            ContainerState::Created
-            | ContainerState::Exited
-            | ContainerState::Removing
-            | ContainerState::Dead => false,
-        }
+        self.container.state.is_live()
     }
 }
 
@@ -259,7 +253,7 @@ pub fn start(desired: &Desired, observed: &Observed, options: &Options) -> Plan 
         let rival = |other: &&Item<'_>| {
             other.slot() == item.slot() && other.container.id != item.container.id && other.is_live()
         };
-        let running = item.works() || all.iter().filter(rival).any(|other| !beside(other));
+        let running = all.iter().filter(rival).any(|other| !beside(other));
         if startable && !running && options.selection.has(&item.labels.set, &item.labels.service) {
             chosen.entry(item.slot()).or_insert(*item);
         }

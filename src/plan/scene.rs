@@ -27,18 +27,12 @@ impl Seen<'_> {
 
     /// Returns whether its process lives, in whatever shape.
     pub(super) fn is_live(&self) -> bool {
-        match self.container.state {
-            ContainerState::Running | ContainerState::Restarting | ContainerState::Paused => true,
-            ContainerState::Created
-            | ContainerState::Exited
-            | ContainerState::Removing
-            | ContainerState::Dead => false,
-        }
+        self.container.state.is_live()
     }
 
     /// Returns whether it works, or tries to: a frozen one does not.
     pub(super) fn works(&self) -> bool {
-        self.is_live() && !self.is_frozen()
+        self.container.state.works()
     }
 
     /// Returns whether its processes are frozen where they are, by us or by somebody.

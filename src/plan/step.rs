@@ -116,7 +116,7 @@ pub enum Action {
         /// Which.
         container: Target,
         /// Whether it is frozen.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         thaw: bool,
     },
     /// Waits until a container passes its check.
@@ -168,7 +168,7 @@ pub enum Action {
         grace: u32,
         /// Whether its processes are frozen instead, so that it serves again at once where somebody goes back to it. One that has
         /// not answered all its requests by then is stopped.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         freeze: bool,
     },
     /// Removes a container, running or not.
@@ -196,11 +196,6 @@ pub enum Action {
     /// A point of no call: every container of a set serves and every task is done. From here the set is new, and is
     /// not undone any more; what it replaced may go.
     Proven,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 impl Action {

@@ -12,9 +12,7 @@ use std::fmt;
 use super::document::{Plan, Purpose};
 use super::step::{Action, Step, StepId, Target};
 use crate::model::labels;
-use crate::model::{
-    ContainerSpec, ContainerState, Desired, HostName, Observed, ObservedContainer, Role, Slot, TaskPhase,
-};
+use crate::model::{ContainerSpec, Desired, HostName, Observed, ObservedContainer, Role, Slot, TaskPhase};
 
 /// A rule that a plan breaks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +74,7 @@ fn place<'a>(step: &'a Step, target: &'a Target) -> Option<Place<'a>> {
 }
 
 fn lives(container: &ObservedContainer) -> bool {
-    matches!(container.state, ContainerState::Running | ContainerState::Restarting | ContainerState::Paused)
+    container.state.is_live()
 }
 
 impl<'a> Check<'a> {

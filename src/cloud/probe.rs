@@ -174,6 +174,12 @@ impl Probe {
         let abort = task.abort_handle();
         let ended = if wait { tokio::time::timeout(LAST, task).await.ok() } else { None };
         abort.abort();
+        if wait && ended.is_none() {
+            // Who is not told would take it that none was under way.
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let late = format!("under way still {} s after the change", LAST.as_secs());
+            seen.entry(BOOT.to_owned()).or_default().note(Duration::ZERO, Err(late));
+        }
         match ended {
             Some(Ok(false)) => Ok(()),
             // What has panicked has said so.
@@ -254,6 +260,8 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::ProjectRef;
+    use crate::model::Secret;
 
     #[test]
     fn of_two_answers_the_slower_is_the_slowest_of_a_hundred() {
@@ -264,6 +272,28 @@ mod tests {
         }
         let both = seen.availability();
         assert_eq!((both.p50_ms.round(), both.p99_ms.round()), (10.0, 40.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_under_way_for_good_must_count() {
+        let login = Login {
+            url: "http://127.0.0.1:1/v3".to_owned(),
+            user: "admin".to_owned(),
+            password: Secret::new("x"),
+            project: ProjectRef::Name("admin".to_owned()),
+            region: "RegionOne".to_owned(),
+        };
+        let booting = Booting {
+            state: PathBuf::new(),
+            login,
+            stop: CancellationToken::new(),
+            task: tokio::spawn(std::future::pending()),
+        };
+        let probe = Probe { seen: Arc::default(), tasks: Vec::new(), boots: Mutex::new(Some(booting)) };
+        assert!(probe.end(true).await.is_err(), "there is no cloud to delete it from");
+        let seen = probe.seen();
+        assert_eq!(seen[BOOT].failed, 1);
+        assert_eq!(seen[BOOT].first_failure.as_deref(), Some("under way still 60 s after the change"));
     }
 
     #[test]

@@ -275,7 +275,7 @@ fn routes_of<'a>(
         let slot = Slot { host: host.clone(), container: proxy.backends.clone() };
         let (main, spare) =
             (format!("{}/{host}", proxy.name), format!("{}/{}", proxy.name, spare_name(host)));
-        let asked = proxy.mode == ProxyMode::Http && proxy.check.is_some() && !proxy.costly;
+        let asked = proxy.mode == ProxyMode::Http && proxy.check.is_some();
         (slot, Route { main, spare, asked })
     })
 }

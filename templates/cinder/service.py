@@ -11,6 +11,7 @@ name = sys.argv.pop(1)
 # First of all: it makes all that follows cooperative.
 command = importlib.import_module(f"cinder.cmd.{name}")
 from cinder import service  # noqa: E402
+from mastic_ending import leave  # noqa: E402
 
 start, report_state = service.Service.start, service.Service.report_state
 
@@ -37,4 +38,4 @@ if name == "backup":
 
     mastic_nfs.mend_backup()
 sys.argv[0] = f"cinder-{name}"
-command.main()
+leave(command.main)

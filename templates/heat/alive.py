@@ -13,6 +13,7 @@ import time
 # First of all: in releases with eventlet it makes all that follows cooperative.
 from heat.cmd import engine
 
+from mastic_ending import leave
 from oslo_config import cfg
 
 from heat.common import context
@@ -51,4 +52,4 @@ def started(service):
 # The engine reads the rest of the command line.
 interval = int(sys.argv.pop(1))
 start, EngineService.start = EngineService.start, started
-engine.main()
+leave(engine.main)

@@ -8,6 +8,7 @@ import threading
 
 sys.path.append("/usr/local/lib/mastic")
 import one_privsep  # noqa: E402, F401
+from mastic_ending import leave  # noqa: E402
 from neutron.agent.ovn import ovn_neutron_agent as program  # noqa: E402
 
 
@@ -26,4 +27,4 @@ if hasattr(program, "service"):
     # 2025.1 has no launcher either.
     program.service.launch = launch
 sys.argv[0] = "neutron-ovn-agent"
-sys.exit(program.main())
+leave(program.main)

@@ -11,6 +11,7 @@ import threading
 (command,) = importlib.metadata.entry_points(group="console_scripts", name="neutron-ovn-maintenance-worker")
 # First of all: in older releases it makes all that follows cooperative.
 main = command.load()
+from mastic_ending import leave  # noqa: E402
 from neutron import service  # noqa: E402
 
 
@@ -29,4 +30,4 @@ def start_workers():
 
 service.start_ovn_maintenance_worker = start_workers
 sys.argv[0] = command.name
-sys.exit(main())
+leave(main)

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 
+import alembic.util
 from nova import config
 from nova import context
 from nova import objects
@@ -74,6 +75,16 @@ def at_once(jobs):
         sys.exit(1)
 
 
+def sync(used, **where):
+    try:
+        migration.db_sync(**where)
+    except alembic.util.CommandError as error:
+        # After a way back the schema is a newer release's, which this one only reads: there is nothing to add.
+        if not used or "Can't locate revision" not in str(error):
+            raise
+        print("the schema is of a newer release:", error)
+
+
 def expand():
     ctxt = context.get_admin_context()
     mapped = mapped_cells(ctxt)
@@ -83,7 +94,7 @@ def expand():
     def sync_api():
         if not mapped:
             clear(api_database.get_engine())
-        migration.db_sync(database="api")
+        sync(mapped, database="api")
 
     def sync_cell(cell):
         # One that is not in the database yet still has names in the place of values.
@@ -93,7 +104,7 @@ def expand():
         with context.target_cell(context.get_admin_context(), cell) as cell_context:
             if not mapped:
                 clear(database.get_engine(context=cell_context))
-            migration.db_sync(context=cell_context)
+            sync(mapped, context=cell_context)
 
     wanted = list(wanted_cells(ctxt))
     at_once([sync_api, *(lambda cell=cell: sync_cell(cell) for cell in mapped or wanted)])

@@ -7,7 +7,9 @@ connection in both directions, the queue, and the loop that serves requests, whi
 connection does. GET answers 200 while every server answered its last call and within the last minute, else 503. Needs
 `rpc_ping_enabled`. There is nothing to answer before the first RPC server runs, which services start last.
 
-Told to end, nova-compute first lets those servers become active that it builds: Nova would set them to ERROR, for good.
+Told to end, a service first finishes what it has taken from its queues, and nova-compute the servers that it builds. Else Nova
+sets those to ERROR for good, and from 2026.2 on loses requests in silence: it ends the threads that they need before it waits
+for them.
 """
 
 import importlib
@@ -24,13 +26,16 @@ import threading  # noqa: E402
 import time  # noqa: E402
 
 import oslo_messaging  # noqa: E402
+from mastic_ending import leave  # noqa: E402
 from oslo_messaging.rpc.server import RPCServer  # noqa: E402
 
-EVERY, STALE, BUILD = 15, 60, 30
+EVERY, STALE, END = 15, 60, 30
 # When each server answered last; 0 after a failure.
 answered = {}
 # Nova's semaphore of builds and what it had when nothing was built, by server.
 builds = {}
+# Messages that each server has taken and not yet dealt with.
+taken, lock = {}, threading.Lock()
 
 
 def watch(server, transport, target):
@@ -85,13 +90,39 @@ def start(server, *arguments, **options):
 def stop(server, *arguments, **options):
     # Before it stops to listen: what a build waits for comes as a message.
     semaphore, idle = builds.pop(server, (None, 0))
-    ends = time.monotonic() + BUILD
+    ends = time.monotonic() + END
     while semaphore and semaphore._value < idle and time.monotonic() < ends:
         time.sleep(0.1)
     answered.pop(server, None)
-    return real_stop(server, *arguments, **options)
+    real_stop(server, *arguments, **options)
+    # Now that nothing comes any more.
+    while taken.get(server) and time.monotonic() < ends:
+        time.sleep(0.05)
+
+
+def count(server, by):
+    with lock:
+        taken[server] = taken.get(server, 0) + by
+
+
+def take(server, message):
+    count(server, 1)
+    try:
+        real_take(server, message)
+    except BaseException:
+        count(server, -1)
+        raise
+
+
+def process(server, message):
+    try:
+        real_process(server, message)
+    finally:
+        count(server, -1)
 
 
 real_start, real_stop = RPCServer.start, RPCServer.stop
+real_take, real_process = RPCServer._on_incoming, RPCServer._process_incoming
 RPCServer.start, RPCServer.stop = start, stop
-sys.exit(program.main())
+RPCServer._on_incoming, RPCServer._process_incoming = take, process
+leave(program.main)

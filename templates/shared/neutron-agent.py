@@ -25,6 +25,7 @@ name = sys.argv.pop(1)
 main = command.load()
 sys.path.append("/usr/local/lib/mastic")
 import one_privsep  # noqa: E402, F401
+from mastic_ending import leave  # noqa: E402
 from neutron.agent import rpc  # noqa: E402
 
 report_state = rpc.PluginReportStateAPI.report_state
@@ -95,4 +96,4 @@ if name == "neutron-l3-agent":
     RouterInfo._process_external_gateway = gateway_and_scopes
 
 sys.argv[0] = name
-sys.exit(main())
+leave(main)

@@ -1,11 +1,15 @@
 //! A client of Keystone of the tests' own: an independent witness, and one that counts what users would see.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 
 use crate::harness::Cloud;
@@ -131,6 +135,31 @@ impl Api {
         })
     }
 
+    /// Opens a connection, asks for the API's first page over it, and keeps it.
+    pub fn keep(&self) -> Kept {
+        let url = reqwest::Url::parse(&self.url).expect("clouds.yaml has a URL");
+        let (host, port) = (url.host_str().expect("a host"), url.port().expect("a port"));
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = CertificateDer::from_pem_slice(&self.ca).expect("the authority's certificate can be read");
+        roots.add(ca).expect("the authority can be trusted");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has them")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(host.to_owned()).expect("a name or an address");
+        let session = rustls::ClientConnection::new(Arc::new(config), name).expect("TLS can begin");
+        let stream = TcpStream::connect((host, port)).expect("the proxy listens");
+        let mut kept = Kept {
+            stream: BufReader::new(rustls::StreamOwned::new(session, stream)),
+            path: url.path().to_owned(),
+            used: Instant::now(),
+        };
+        kept.ask();
+        kept
+    }
+
     /// Asks for the API's first page again and again, until [`Watch::end`].
     pub fn watch(&self) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
@@ -189,5 +218,42 @@ impl Watch {
     pub fn end(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the client does not panic")
+    }
+}
+
+/// A connection that is used again and again.
+#[derive(Debug)]
+pub struct Kept {
+    stream: BufReader<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>,
+    path: String,
+    used: Instant,
+}
+
+impl Kept {
+    fn ask(&mut self) {
+        let request = format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", self.path);
+        self.stream.get_mut().write_all(request.as_bytes()).expect("the connection takes a request");
+        let mut line = || {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).expect("the connection has an answer");
+            line.trim_end().to_lowercase()
+        };
+        let status = line();
+        assert!(
+            status.starts_with("http/1.1 200"),
+            "{status:?}: an empty one is a connection that was closed"
+        );
+        let headers: Vec<String> =
+            std::iter::from_fn(|| Some(line()).filter(|line| !line.is_empty())).collect();
+        let length = headers.iter().find_map(|header| header.strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.expect("Keystone says how long its answer is")];
+        self.stream.read_exact(&mut body).expect("the answer is whole");
+        self.used = Instant::now();
+    }
+
+    /// Uses it once more when it has been idle for so long.
+    pub fn ask_after(mut self, idle: Duration) {
+        std::thread::sleep(idle.saturating_sub(self.used.elapsed()));
+        self.ask();
     }
 }

@@ -3,6 +3,7 @@
 //! Needs root on a host where an engine runs or can be installed: it does that itself, as a user's first command would.
 
 mod after_commit;
+mod answering;
 mod api;
 mod backup;
 mod cloud;

@@ -5,8 +5,6 @@ Who imports it, before or after what uses the contexts, has the first context st
 serves the functions of all (neutron-root starts it).
 """
 
-import sys
-
 from neutron import privileged
 from oslo_privsep.priv_context import PrivContext
 
@@ -32,9 +30,10 @@ if __name__ == "__main__":
     # A daemon serves the functions of its own context only: here they are all defined in the first one.
     for name in others:
         setattr(privileged, name, default)
+    from mastic_ending import leave
     from oslo_privsep.daemon import helper_main
 
-    sys.exit(helper_main())
+    leave(helper_main)
 
 for context in others.values():
     context.__class__ = Shared

@@ -139,5 +139,5 @@ if module == "nova.cmd.compute" and os.path.exists(FINISHED):
     os.unlink(FINISHED)
     from nova.compute.manager import ComputeManager
 
-    ComputeManager._error_out_instances_whose_build_was_interrupted = lambda *_: None
+    ComputeManager._error_out_instances_whose_build_was_interrupted = lambda *_, **__: None
 leave(program.main)

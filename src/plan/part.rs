@@ -124,11 +124,13 @@ pub(super) fn prepares_way_back(item: &Work<'_>) -> bool {
     way_back && item.decision.change == Change::Run
 }
 
-/// Returns the services of which some container changes.
+/// Returns the services of which some container gives way to another: one that has to prove itself, or begins again, is what has
+/// served, and finds its data as it left it.
 pub(super) fn changing_services(work: &BTreeMap<Slot, Work<'_>>) -> BTreeSet<ServiceName> {
     let changes = |item: &&Work<'_>| {
         let is_task = item.spec.as_ref().is_some_and(|(spec, _)| spec.is_task());
-        !is_task && !matches!(item.decision.change, Change::Keep | Change::Clean)
+        !is_task
+            && !matches!(item.decision.change, Change::Keep | Change::Clean | Change::Prove | Change::Restart)
     };
     work.values().filter(changes).map(|item| item.service.clone()).collect()
 }

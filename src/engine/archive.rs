@@ -10,7 +10,7 @@ use std::io::Read as _;
 use bytes::Bytes;
 
 use crate::model::FileSpec;
-use crate::model::spec::INIT_PATH;
+use crate::model::spec::{INIT_PATH, STAND_BY_PATH};
 
 /// Why bytes are not an archive, or entries cannot become one.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,12 @@ pub fn config(files: &[FileSpec], init: &[u8]) -> Result<Bytes, ArchiveError> {
         .collect();
     tree.insert(INIT_PATH.to_owned(), Entry::file(Bytes::copy_from_slice(init), 0o755));
     pack(&tree)
+}
+
+/// Packs what tells the program of a container to stand by, or to go on ([`STAND_BY_PATH`]).
+pub fn standing_by(waits: bool) -> Result<Bytes, ArchiveError> {
+    let content: &[u8] = if waits { b"stand by\n" } else { b"" };
+    pack(&[(STAND_BY_PATH.to_owned(), Entry::file(content, 0o644))].into())
 }
 
 /// Packs entries under their paths, relative to `/`.

@@ -46,6 +46,19 @@ fn default_timeout() -> u32 {
 }
 
 impl CheckSpec {
+    /// Returns the check that a file is there, at the latest after `deadline` seconds.
+    pub fn file(path: &str, deadline: u32) -> Self {
+        Self {
+            targets: vec![format!("file:{path}")],
+            status: None,
+            ca: None,
+            host: None,
+            deadline,
+            interval: default_interval(),
+            timeout: default_timeout(),
+        }
+    }
+
     /// Returns the argument vector of one check, which waits up to `wait` seconds for success.
     pub fn argv(&self, wait: Option<u32>) -> Vec<String> {
         let mut argv = vec![super::spec::INIT_PATH.to_owned(), "check".to_owned()];

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::spec::Side;
+use super::spec::{Cutover, Role, Side, SpecRecord};
 use super::{
     ContainerName, DeploymentName, Generation, HostName, ReleaseName, RunId, ServiceName, SetName, SpecHash,
 };
@@ -111,6 +111,12 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// Returns whether the container was made to stand by where that is asked for; one whose label cannot be read was not.
+    pub fn stands_by(&self) -> bool {
+        serde_json::from_str(&self.spec)
+            .is_ok_and(|spec: SpecRecord| spec.role == Role::Service { cutover: Cutover::StandsBy })
+    }
+
     /// Returns the labels as the engine stores them.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let Self {

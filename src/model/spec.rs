@@ -14,6 +14,12 @@ use super::{
 /// Where PID 1 lies in every container: it is uploaded together with the config, so that any image will do.
 pub const INIT_PATH: &str = "/mastic-init";
 
+/// While this file of a container is not empty, a program that stands by does not begin its work ([`Cutover::StandsBy`]).
+pub const STAND_BY_PATH: &str = "/etc/mastic/stand-by";
+
+/// What such a program writes once only its work is left to begin; in memory, so that it is gone with the container's end.
+pub const STANDING_BY_PATH: &str = "/tmp/standing-by";
+
 /// Changes whenever the meaning of a field changes, so that no old hash can equal a new one by accident.
 const SPEC_SCHEMA: u32 = 2;
 
@@ -98,6 +104,8 @@ pub enum Cutover {
     Overlap,
     /// Stop old, start new, wait healthy.
     Exclusive,
+    /// The same; and its program can be begun and stand by, short of its work, while [`STAND_BY_PATH`] is not empty.
+    StandsBy,
     /// Member by member of a cluster, each in sync before the next.
     Rolling,
 }

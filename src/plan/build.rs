@@ -183,6 +183,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         self.last_of_all(work);
         self.removals(work);
         self.sets(work);
+        self.stand_by(work);
         self.restore_order(work);
         let ready = |slot: &Slot, work| self.ready_key(work, slot);
         let mut bound = cutover::bind(self.scene, work, ready);
@@ -393,6 +394,25 @@ impl<'s, 'a> Builder<'s, 'a> {
             }
             let key = self.set_key(Class::Work, set, Act::Proven);
             self.milestone(key, set, Action::Proven, ends);
+        }
+    }
+
+    /// Once everything serves, what is kept of programs that can stand by comes up to its work: not before, since it takes the
+    /// processor's time, which the change itself is waiting for.
+    fn stand_by(&mut self, work: &BTreeMap<Slot, Work<'_>>) {
+        let proven: Vec<Key> = self.drafts.keys().filter(|key| key.act == Act::Proven).cloned().collect();
+        for (slot, item) in work {
+            for seen in item.decision.stop.iter().filter(|seen| self.scene.prepares(seen)) {
+                let key = self.key(Class::Retire, &item.set, slot, Act::StandBy, &seen.container.name);
+                let action = Action::StandBy { container: existing(seen), grace: grace_of(seen) };
+                let undo = Undo::Step(Action::StopContainer {
+                    container: existing(seen),
+                    grace: grace_of(seen),
+                    freeze: false,
+                });
+                let cause = Cause::StandsBy;
+                self.step(key, slot, &item.set, action, cause, undo, proven.clone());
+            }
         }
     }
 

@@ -73,6 +73,8 @@ pub enum Cause {
         /// The generation that made it.
         generation: Generation,
     },
+    /// Its successor serves, and somebody may go back to it.
+    StandsBy,
     /// An interrupted run started it and nobody waited for it.
     Unproven {
         /// The generation that made it.
@@ -186,6 +188,7 @@ impl fmt::Display for Cause {
             Self::Kept { generation } => {
                 write!(f, "the kept container of generation {generation} is what the profile asks for")
             }
+            Self::StandsBy => f.write_str("kept so that it works at once on a way back"),
             Self::Unproven { generation } => {
                 write!(f, "started by the interrupted generation {generation}, not yet proven healthy")
             }

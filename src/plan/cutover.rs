@@ -88,7 +88,7 @@ pub(super) fn bind<'w, 'a>(
         let Some((spec, _)) = &item.spec else { continue };
         let rolls = match &spec.role {
             Role::Service { cutover: Cutover::Overlap | Cutover::Rolling } => true,
-            Role::Service { cutover: Cutover::Exclusive } | Role::Task { .. } => false,
+            Role::Service { cutover: Cutover::Exclusive | Cutover::StandsBy } | Role::Task { .. } => false,
         };
         let swapped = matches!(item.decision.change, Change::Replace | Change::Restart)
             || (item.decision.change == Change::Start && !item.decision.stop.is_empty());

@@ -188,6 +188,12 @@ fn fitting_change(
                 // Perhaps unhealthy only because the other one holds its port.
                 (Change::Restart, Some(Cause::Unproven { generation: fit.generation() }))
             }
+            // It may be standing by only.
+            Health::None | Health::Starting | Health::Healthy
+                if fit.stands_by() && others.iter().any(|o| o.generation() > fit.generation()) =>
+            {
+                (Change::Restart, Some(Cause::Unproven { generation: fit.generation() }))
+            }
             Health::None | Health::Starting | Health::Healthy if !others.is_empty() => {
                 (Change::Prove, Some(Cause::Unproven { generation: fit.generation() }))
             }

@@ -47,6 +47,7 @@ pub(super) enum Act {
     Register,
     Furnish,
     Proven,
+    StandBy,
     Remove,
     Volume,
 }

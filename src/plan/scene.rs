@@ -35,6 +35,11 @@ impl Seen<'_> {
         self.container.state.works()
     }
 
+    /// Returns whether its program can come up to its work and stand by.
+    pub(super) fn stands_by(&self) -> bool {
+        self.labels.stands_by()
+    }
+
     /// Returns whether its processes are frozen where they are, by us or by somebody.
     pub(super) fn is_frozen(&self) -> bool {
         self.container.state == ContainerState::Paused
@@ -172,8 +177,16 @@ impl<'a> Scene<'a> {
     /// Returns whether a frozen container is in the way of one that starts on these ports: it listens on the same, or is not kept for
     /// anybody.
     pub(super) fn gives_way(&self, seen: &Seen<'_>, slot: &Slot, side: Side) -> bool {
-        let beside = self.can_freeze(slot) && seen.labels.side != side;
+        let beside = self.can_freeze(slot) && seen.labels.side != side || seen.stands_by();
         seen.is_frozen() && !(beside && self.was_kept(seen) && self.returning.is_none())
+    }
+
+    /// Returns whether a container of this slot stands by once its successor serves.
+    pub(super) fn prepares(&self, seen: &Seen<'_>) -> bool {
+        self.options.purpose == Purpose::Upgrade
+            && self.options.freeze
+            && self.keeps(seen)
+            && seen.stands_by()
     }
 
     /// Returns the generation to go back to, where that is asked for.

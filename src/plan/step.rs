@@ -171,6 +171,14 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         freeze: bool,
     },
+    /// Begins the program of a container that has stopped and is kept, up to its work, and freezes it there: it works at once where
+    /// somebody goes back to it. One that does not come to that is stopped again.
+    StandBy {
+        /// Which.
+        container: Target,
+        /// Seconds until it is killed, where it is stopped.
+        grace: u32,
+    },
     /// Removes a container, running or not.
     RemoveContainer {
         /// Which.
@@ -221,6 +229,7 @@ impl Action {
             Self::DrainServer { .. } => "drain",
             Self::StopContainer { freeze: true, .. } => "freeze",
             Self::StopContainer { .. } => "stop",
+            Self::StandBy { .. } => "stand by",
             Self::RemoveContainer { .. } => "remove",
             Self::RemoveVolume { .. } => "remove volume",
             Self::Register { .. } => "register",
@@ -241,6 +250,7 @@ impl Action {
             | Self::AwaitSteady { container, .. }
             | Self::AwaitExit { container, .. }
             | Self::StopContainer { container, .. }
+            | Self::StandBy { container, .. }
             | Self::RemoveContainer { container } => container.name(),
             Self::OpenServer { server, .. } | Self::DrainServer { server, .. } => server,
             Self::Register { .. } => "identity",
@@ -258,6 +268,7 @@ impl Action {
             | Self::AwaitSteady { container, .. }
             | Self::AwaitExit { container, .. }
             | Self::StopContainer { container, .. }
+            | Self::StandBy { container, .. }
             | Self::RemoveContainer { container } => Some(container),
             Self::WriteGeneration { .. }
             | Self::CreateVolume { .. }

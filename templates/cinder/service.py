@@ -37,5 +37,9 @@ if name == "backup":
     import mastic_nfs
 
     mastic_nfs.mend_backup()
+
+{% include "shared/stand-by.py" %}
+
 sys.argv[0] = f"cinder-{name}"
+stand_by()
 leave(command.main)

@@ -49,7 +49,11 @@ def started(service):
     threading.Thread(target=look, args=(interval,), daemon=True).start()
 
 
+{% include "shared/stand-by.py" %}
+
+
 # The engine reads the rest of the command line.
 interval = int(sys.argv.pop(1))
 start, EngineService.start = EngineService.start, started
+stand_by()
 leave(engine.main)

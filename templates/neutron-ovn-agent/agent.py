@@ -26,5 +26,9 @@ def launch(conf, agent, **named):
 if hasattr(program, "service"):
     # 2025.1 has no launcher either.
     program.service.launch = launch
+
+{% include "shared/stand-by.py" %}
+
 sys.argv[0] = "neutron-ovn-agent"
+stand_by()
 leave(program.main)

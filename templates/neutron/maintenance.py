@@ -29,5 +29,9 @@ def start_workers():
 
 
 service.start_ovn_maintenance_worker = start_workers
+
+{% include "shared/stand-by.py" %}
+
 sys.argv[0] = command.name
+stand_by()
 leave(main)

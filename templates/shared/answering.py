@@ -135,6 +135,10 @@ real_start, real_stop = RPCServer.start, RPCServer.stop
 real_take, real_process = RPCServer._on_incoming, RPCServer._process_incoming
 RPCServer.start, RPCServer.stop = start, stop
 RPCServer._on_incoming, RPCServer._process_incoming = take, process
+
+{% include "shared/stand-by.py" %}
+
+stand_by()
 if module == "nova.cmd.compute" and os.path.exists(FINISHED):
     os.unlink(FINISHED)
     from nova.compute.manager import ComputeManager

@@ -95,5 +95,9 @@ if name == "neutron-l3-agent":
 
     RouterInfo._process_external_gateway = gateway_and_scopes
 
+
+{% include "shared/stand-by.py" %}
+
 sys.argv[0] = name
+stand_by()
 leave(main)

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mastic::engine::Engine;
 use mastic::engine::sim::{Behaviour, Faults, SimEngine};
+use mastic::engine::{Engine, archive};
 use mastic::execute::{Environment, Origins, Outcome, Registrar, RunReport, run};
 use mastic::model::cloud::Cloud;
 use mastic::model::desired::IdentitySpec;
-use mastic::model::spec::{SpecRecord, TaskTrigger};
+use mastic::model::spec::{Cutover, STAND_BY_PATH, SpecRecord, TaskTrigger};
 use mastic::model::{
-    ContainerName, ContainerSpec, ContainerState, Desired, Generation, HostName, Labels, Observed, Role,
-    SetName, SpecHash, TaskPhase,
+    ContainerId, ContainerName, ContainerSpec, ContainerState, Desired, Generation, HostName, Labels,
+    Observed, Role, SetName, SpecHash, TaskPhase,
 };
 use mastic::plan::{Accept, Blocker, Options, Plan, Volumes, destroy, reconcile, render, verify};
 use mastic::report::Silent;
@@ -138,7 +138,7 @@ impl World {
             // It changes together with the database, and takes its predecessor's sockets over.
             fixed(C::service("haproxy").set("ha").overlapping().file("/etc/haproxy.cfg", config)),
             image(C::phase("keystone-config", TaskTrigger::Spec, TaskPhase::Validate)),
-            image(C::service("keystone-admin").after(&["keystone-db-sync"])),
+            image(C::service("keystone-admin").standing_by().after(&["keystone-db-sync"])),
             image(C::phase("keystone-check", TaskTrigger::Image, TaskPhase::Check).after(&["mariadb"])),
             image(C::phase("keystone-contract", TaskTrigger::Image, TaskPhase::Contract))
                 .after(&["keystone-api", "keystone-admin"]),
@@ -281,7 +281,7 @@ impl World {
         let mut sets: BTreeMap<SetName, BTreeMap<String, SpecHash>> = BTreeMap::new();
         for container in found.hosts.values().flat_map(|host| &host.containers) {
             let Some(labels) = &container.slot_labels else { continue };
-            if container.state == ContainerState::Running {
+            if container.state == ContainerState::Running && !self.stands_by(&container.id).await {
                 let twin = sets
                     .entry(labels.set.clone())
                     .or_default()
@@ -290,6 +290,15 @@ impl World {
             }
         }
         sets
+    }
+
+    /// Whether a container's program was told not to begin its work.
+    async fn stands_by(&self, id: &ContainerId) -> bool {
+        let packed = self.engine.download(id, STAND_BY_PATH).await;
+        packed.is_ok_and(|packed| {
+            let tree = archive::unpack(&packed).unwrap();
+            tree.values().filter_map(archive::Entry::bytes).any(|bytes| !bytes.is_empty())
+        })
     }
 
     /// What should serve, in the same shape.
@@ -367,8 +376,12 @@ impl World {
                     })
                 });
                 let states: Vec<ContainerState> = kept.map(|c| c.state).collect();
-                // One that has ports of its own is frozen; a broken-off swap may have stopped it before it came to that.
-                let beside = old.spares.keys().any(|slot| slot.container.as_str() == container);
+                // One that has ports of its own, or stands by, is frozen; a broken-off swap may have stopped it before it came to that.
+                let beside = old.containers.values().any(|spec| {
+                    let stands_by = spec.role == Role::Service { cutover: Cutover::StandsBy };
+                    spec.slot.container.as_str() == container
+                        && (stands_by || old.spares.contains_key(&spec.slot))
+                });
                 let frozen = beside && states == [ContainerState::Paused];
                 let stopped = states == [ContainerState::Exited] && (!beside || when != AFTER);
                 assert!(frozen || stopped, "{when}: {container} of the old release: {states:?}");

@@ -60,6 +60,8 @@ fn container(index: usize, cell: &Cell, cells: &[Cell], variant: u8) -> C {
     let mut c = if cell.task { C::task(&own, TaskTrigger::Spec) } else { C::service(&own) };
     if cell.overlaps && !cell.task {
         c = c.overlapping();
+    } else if index % 2 == 1 && !cell.task {
+        c = c.standing_by();
     }
     c = c.set(["database", "api", "compute"][usize::from(cell.set)]).env("VARIANT", &variant.to_string());
     if cell.volume {
@@ -187,6 +189,12 @@ fn watched(plan: &Plan, what: &Desired, mut now: Observed, look: &mut dyn FnMut(
                     c.state = ContainerState::Exited;
                     c.exit_code = Some(0);
                     c.health = Health::None;
+                });
+            }
+            Action::StandBy { container, .. } => {
+                by_name(&mut now, &host.unwrap(), container.name(), &|c| {
+                    assert_eq!(c.state, ContainerState::Exited, "{} is to stand by", c.name);
+                    c.state = ContainerState::Paused;
                 });
             }
             Action::AwaitHealthy { container, .. } | Action::AwaitSteady { container, .. } => {

@@ -144,6 +144,11 @@ impl C {
         self.cutover(Cutover::Overlap)
     }
 
+    /// Its program can come up to its work and stand by.
+    pub fn standing_by(self) -> Self {
+        self.cutover(Cutover::StandsBy)
+    }
+
     /// The same on its spare ports: `spares` of [`with_balancer`] has it.
     pub fn spare(self) -> Self {
         self.env(SIDE, "spare")

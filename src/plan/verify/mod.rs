@@ -44,6 +44,7 @@ pub fn verify(plan: &Plan, desired: &Desired, observed: &Observed) -> Result<(),
         check.working_containers();
         check.one_active_container_a_slot();
         check.drained();
+        check.standing_by();
         check.launch_order();
         check.validated();
         check.removals();
@@ -240,6 +241,7 @@ impl<'a> Check<'a> {
                 | Action::OpenServer { .. }
                 | Action::DrainServer { .. }
                 | Action::StopContainer { .. }
+                | Action::StandBy { .. }
                 | Action::RemoveVolume { .. }
                 | Action::Register { .. }
                 | Action::Furnish { .. }

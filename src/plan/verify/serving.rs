@@ -4,7 +4,7 @@ use super::super::document::Purpose;
 use super::super::step::{Action, Target};
 use super::{Check, Place, lives, place};
 use crate::model::spec::{Cutover, Side};
-use crate::model::{ContainerState, HostName, ObservedContainer, Role, Slot};
+use crate::model::{ContainerState, HostName, Labels, ObservedContainer, Role, Slot};
 
 impl<'a> Check<'a> {
     /// A slot never loses a container that works before its successor is complete.
@@ -88,8 +88,27 @@ impl<'a> Check<'a> {
 
     /// Returns whether a container is frozen and listens on the ports that one which starts does not use.
     fn frozen_beside(&self, slot: &Slot, at: Place<'_>, rival: Place<'_>, there: &ObservedContainer) -> bool {
-        let spare = self.desired.spares.contains_key(slot);
-        there.state == ContainerState::Paused && spare && self.side(slot, at) != self.side(slot, rival)
+        let apart = self.desired.spares.contains_key(slot) && self.side(slot, at) != self.side(slot, rival);
+        let short_of_its_work = there.slot_labels.as_ref().is_some_and(Labels::stands_by);
+        there.state == ContainerState::Paused && (apart || short_of_its_work)
+    }
+
+    /// What stands by is stopped before that, can do it, and has a successor that was found healthy.
+    pub(super) fn standing_by(&mut self) {
+        for (index, step) in self.steps() {
+            let Action::StandBy { container, .. } = &step.action else { continue };
+            let (Some(slot), Some(at)) = (&step.slot, place(step, container)) else { continue };
+            let stops = self.on(at, |a| matches!(a, Action::StopContainer { .. }));
+            let able = self
+                .there
+                .get(&at)
+                .and_then(|there| there.slot_labels.as_ref())
+                .is_some_and(Labels::stands_by);
+            let stopped = stops.iter().any(|stop| self.is_before(*stop, index));
+            if !(able && stopped && self.proven_beside(slot, at, index)) {
+                self.violation(Some(step), "stands by", format!("{container} begins beside what works"));
+            }
+        }
     }
 
     /// A container starts only once every other living one of its slot has stopped or ended, unless they overlap.

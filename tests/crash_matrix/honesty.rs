@@ -201,3 +201,22 @@ async fn a_frozen_api_that_cannot_go_on_must_begin_anew() {
     assert_eq!((back.state, &back.id), (ContainerState::Running, &frozen.id));
     assert_ne!(back.started_at, frozen.started_at, "it is another process");
 }
+
+#[tokio::test]
+async fn what_cannot_come_up_to_its_work_must_be_kept_stopped_and_begin_as_ever() {
+    for operation in ["upload", "start", "freeze"] {
+        let world = World::new(Counting::Changes);
+        let (old, new) = (world.cloud("2025.2", "a"), world.cloud("2026.1", "a"));
+        world.deployed(&old).await;
+        let when = When::Matching { operation: operation.to_owned(), subject: "keystone-admin-1".to_owned() };
+        world.faults.add(when, Fault::Error(EngineErrorKind::Failed), 1);
+        let report = ran(world.go(&Goal::Upgrade(Box::new(new.clone()))).await);
+        assert_eq!(report.outcome, Outcome::Done, "{operation}: {:?}", report.failures);
+        world.holds(&old, &new, operation).await;
+        let kept = world.engine.container("aio-keystone-admin-1").await.unwrap();
+        assert_eq!(kept.state, ContainerState::Exited, "{operation}");
+        let report = ran(world.go(&Goal::Rollback(Box::new(old.clone()))).await);
+        assert_eq!(report.outcome, Outcome::Done, "{operation}: {:?}", report.failures);
+        world.exactly(&old, operation).await;
+    }
+}

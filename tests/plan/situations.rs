@@ -359,6 +359,99 @@ fn what_is_kept_beside_its_successor_must_be_frozen_and_thawed_on_the_way_back()
 }
 
 #[test]
+fn what_is_kept_of_an_exclusive_service_must_stand_by_once_all_serve_and_go_on_on_the_way_back() {
+    let conductor = |tag: &str| C::service("nova-conductor").tag(tag).standing_by();
+    let compute = |tag: &str| C::service("nova-compute").tag(tag).set("compute").after(&["nova-conductor"]);
+    let cloud = |tag: &str| desired([conductor(tag), compute(tag)]);
+    let (old, new) = (cloud("2025.1"), cloud("2026.1"));
+    let nothing = nothing(&new).images_of(&old);
+    let before = nothing.clone().with(&conductor("2025.1"), 1, ContainerState::Running);
+    let before = before.with(&compute("2025.1"), 1, ContainerState::Running).registered(&new);
+    let up = reconcile(&new, &before, &Options::upgrade());
+    mastic::plan::verify(&up, &new, &before).expect("a sound plan");
+    // The one that cannot stand by is kept stopped.
+    assert_snapshot!(calls(&up), @"
+    [] -> #1 begin generation
+    [1] -> #2 create aio-nova-conductor-2
+    [2] -> #3 upload config aio-nova-conductor-2
+    [3] -> #4 staged
+    [1] -> #5 create aio-nova-compute-2
+    [5] -> #6 upload config aio-nova-compute-2
+    [6] -> #7 staged
+    [4] -> #8 stop aio-nova-conductor-1
+    [8] -> #9 start aio-nova-conductor-2
+    [9] -> #10 await healthy aio-nova-conductor-2
+    [10] -> #11 await steady aio-nova-conductor-2
+    [11] -> #12 proven
+    [7,11] -> #13 stop aio-nova-compute-1
+    [13] -> #14 start aio-nova-compute-2
+    [14] -> #15 await healthy aio-nova-compute-2
+    [15] -> #16 await steady aio-nova-compute-2
+    [16] -> #17 proven
+    [12,17] -> #18 stand by aio-nova-conductor-1
+    [18] -> #19 end generation
+    ");
+    let short = reconcile(&new, &before, &Options { freeze: false, ..Options::upgrade() });
+    assert!(!calls(&short).contains("stand by"), "{}", calls(&short));
+    let change = calls(&reconcile(&new, &before, &Options::default()));
+    assert!(!change.contains("stand by"), "nothing is kept of a deploy: {change}");
+
+    let kept = |state| {
+        let found = nothing.clone().with(&conductor("2025.1"), 1, state);
+        let found = found.with(&conductor("2026.1"), 2, ContainerState::Running);
+        let found = found.with(&compute("2025.1"), 1, ContainerState::Exited);
+        let mut found = found.with(&compute("2026.1"), 2, ContainerState::Running).registered(&new);
+        found.ledger.as_mut().expect("a record").held = up.held.clone();
+        found
+    };
+    let standing = kept(ContainerState::Paused);
+    for options in [Options::upgrade(), Options::default()] {
+        assert!(reconcile(&new, &standing, &options).steps.is_empty(), "it is as it should be");
+    }
+    let back = reconcile(&old, &standing, &Options::rollback());
+    mastic::plan::verify(&back, &old, &standing).expect("a sound plan");
+    assert_snapshot!(calls(&back), @"
+    [] -> #1 begin generation
+    [1] -> #2 stop aio-nova-compute-2
+    [2] -> #3 start aio-nova-compute-1
+    [3] -> #4 await healthy aio-nova-compute-1
+    [4] -> #5 stop aio-nova-conductor-2
+    [5] -> #6 thaw aio-nova-conductor-1
+    [6] -> #7 await healthy aio-nova-conductor-1
+    [7] -> #8 proven
+    [4] -> #9 proven
+    [8] -> #10 remove aio-nova-conductor-2
+    [9] -> #11 remove aio-nova-compute-2
+    [10,11] -> #12 end generation
+    ");
+
+    // It is in nobody's way: a change while the upgrade is open leaves it.
+    let changed = conductor("2026.1").file("/etc/nova/nova.conf", "debug = true");
+    let third = desired([changed, compute("2026.1")]);
+    let change = reconcile(&third, &standing, &Options::default());
+    mastic::plan::verify(&change, &third, &standing).expect("a sound plan");
+    assert!(!calls(&change).contains("nova-conductor-1"), "{}", calls(&change));
+
+    // Killed before it was frozen, it waits, and looks like one that works: on the way back it begins anew.
+    let begun = kept(ContainerState::Running);
+    let back = reconcile(&old, &begun, &Options::rollback());
+    mastic::plan::verify(&back, &old, &begun).expect("a sound plan");
+    let said = calls(&back);
+    assert!(
+        said.contains("stop aio-nova-conductor-1") && said.contains("start aio-nova-conductor-1"),
+        "{said}"
+    );
+    // And where the upgrade goes on, it comes to it again.
+    let on = reconcile(&new, &begun.clone().interrupted(), &Options::upgrade());
+    mastic::plan::verify(&on, &new, &begun).expect("a sound plan");
+    let said = calls(&on);
+    assert!(
+        said.contains("stop aio-nova-conductor-1") && said.contains("stand by aio-nova-conductor-1"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_balancer_that_changes_too_must_serve_alone_before_it_drains() {
     let old = keystone().overlapping();
     let balancer = C::service("haproxy").set("ha").overlapping();

@@ -89,7 +89,7 @@ pub struct UpgradeArgs {
     /// Where it fails, roll back all of it
     #[arg(long)]
     pub all_or_nothing: bool,
-    /// Stop what is kept of the APIs instead of freezing it: it takes no memory then, and the way back takes as long as they take to
+    /// Stop what is kept instead of freezing it: it takes no memory then, and the way back takes as long as its programs take to
     /// start
     #[arg(long)]
     pub stop_kept: bool,

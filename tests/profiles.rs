@@ -4,6 +4,7 @@ mod fixture;
 
 use std::collections::BTreeSet;
 
+use mastic::model::spec::{Cutover, MountSource, MountSpec, STAND_BY_PATH, STANDING_BY_PATH};
 use mastic::model::{Desired, Role};
 use mastic::profile::{self, Inputs, Library, Profile};
 
@@ -427,4 +428,53 @@ fn every_service_behind_the_proxy_must_speak_tls_where_it_is_asked_to() {
     let config = haproxy.files.iter().find(|f| f.path == "/etc/haproxy/haproxy.cfg").expect("its config");
     let config = String::from_utf8_lossy(&config.content);
     assert_eq!(config.matches("verify required").count(), config.matches("\nbackend ").count(), "{config}");
+}
+
+/// The first number after a text.
+fn number_after(text: &str, what: &str) -> u32 {
+    let rest = text.split_once(what).unwrap_or_else(|| panic!("no {what:?}")).1;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number after {what:?}"))
+}
+
+#[test]
+fn a_hypervisor_must_have_time_to_finish_its_builds() {
+    let (_, _, desired) = shipped("all-in-one");
+    let compute = desired.containers.values().find(|spec| spec.slot.container.as_str() == "nova-compute");
+    let grace = compute.expect("it is there").stop.grace;
+    // Each ends the program, whatever the one within it still waits for (seen: 45 s around 100).
+    let library = number_after(
+        &text_of(&desired, "nova-compute", "/etc/nova/nova.conf"),
+        "graceful_shutdown_timeout = ",
+    );
+    let builds = number_after(&text_of(&desired, "nova-compute", "/etc/nova/answering.py"), "BUILDS = ");
+    assert!(grace > library && library > builds, "{grace} > {library} > {builds}");
+}
+
+#[test]
+fn what_stands_by_must_be_a_program_that_waits_and_says_so_in_memory() {
+    for name in ["all-in-one", "all-in-one-ovn"] {
+        let (_, _, desired) = shipped(name);
+        let stands_by = Role::Service { cutover: Cutover::StandsBy };
+        let specs: Vec<_> = desired.containers.values().filter(|spec| spec.role == stands_by).collect();
+        assert!(specs.len() > 8, "{name}: {}", specs.len());
+        for spec in specs {
+            let started = |path: &str| {
+                spec.command.iter().any(|word| word == path)
+                    || spec.files.iter().any(|file| {
+                        spec.command.contains(&file.path)
+                            && String::from_utf8_lossy(&file.content).contains(path)
+                    })
+            };
+            let waits = spec.files.iter().any(|file| {
+                let text = String::from_utf8_lossy(&file.content);
+                started(&file.path) && text.contains(STAND_BY_PATH) && text.contains(STANDING_BY_PATH)
+            });
+            assert!(waits, "{name}: {} does not wait for {STAND_BY_PATH}", spec.slot);
+            let memory = |mount: &MountSpec| {
+                mount.target == "/tmp" && matches!(mount.source, MountSource::Tmpfs { .. })
+            };
+            assert!(spec.mounts.iter().any(memory), "{name}: {} has no /tmp in memory", spec.slot);
+        }
+    }
 }

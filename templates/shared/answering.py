@@ -32,6 +32,8 @@ from mastic_ending import leave  # noqa: E402
 from oslo_messaging.rpc.server import RPCServer  # noqa: E402
 
 EVERY, STALE, END = 15, 60, 30
+# A build waits for the switch's agent, which may be starting as well: on two busy cores it takes three quarters of a minute.
+BUILDS = 100
 # When each server answered last; 0 after a failure.
 answered = {}
 # Nova's semaphore of builds and what it had when nothing was built, by server.
@@ -98,7 +100,7 @@ def stop(server, *arguments, **options):
     def building():
         return semaphore and semaphore._value < idle
 
-    ends = time.monotonic() + END
+    ends = time.monotonic() + (BUILDS if semaphore else END)
     while building() and time.monotonic() < ends:
         time.sleep(0.1)
     answered.pop(server, None)

@@ -1,7 +1,7 @@
 """Uploads an image and an object, a piece each second: uploads.py SECONDS, with the environment of openrc.
 
-Says "uploading" once both are under way. Ends with 0 where both were taken whole and come back as they were sent, on one connection each
-and without a second try.
+Says "uploading" once both are under way. Ends with 0 where both were taken whole, on one connection each and without a second try, and
+come back as they were sent.
 """
 
 import hashlib
@@ -32,6 +32,18 @@ def ask(url, method, body=None, token=None, **headers):
     if answer.status >= 300:
         raise RuntimeError(f"{method} {url}: {answer.status} {said[:200]}")
     return answer, said
+
+
+def patiently(url, method, token):
+    """For what comes after an upload: a store, of which there is one, is replaced once it has taken that, and is asked again."""
+    ends = time.monotonic() + 60
+    while True:
+        try:
+            return ask(url, method, None, token)
+        except (OSError, RuntimeError, http.client.HTTPException):
+            if time.monotonic() > ends:
+                raise
+        time.sleep(0.5)
 
 
 def pieces():
@@ -78,9 +90,9 @@ def image():
     url = f"{images}/{json.loads(said)['id']}"
     try:
         ask(url + "/file", "PUT", pieces(), token, **length)
-        return hashlib.md5(ask(url + "/file", "GET", None, token)[1]).hexdigest()
+        return hashlib.md5(patiently(url + "/file", "GET", token)[1]).hexdigest()
     finally:
-        ask(url, "DELETE", None, token)
+        patiently(url, "DELETE", token)
 
 
 def object_():
@@ -88,10 +100,10 @@ def object_():
     ask(container, "PUT", None, token)
     try:
         ask(container + "/one", "PUT", pieces(), token, **length)
-        return hashlib.md5(ask(container + "/one", "GET", None, token)[1]).hexdigest()
+        return hashlib.md5(patiently(container + "/one", "GET", token)[1]).hexdigest()
     finally:
-        ask(container + "/one", "DELETE", None, token)
-        ask(container, "DELETE", None, token)
+        patiently(container + "/one", "DELETE", token)
+        patiently(container, "DELETE", token)
 
 
 threads = [threading.Thread(target=take, args=it) for it in (("image", image), ("object", object_))]
@@ -104,4 +116,4 @@ except threading.BrokenBarrierError:
     pass
 for thread in threads:
     thread.join()
-sys.exit("\n".join(failed))
+sys.exit("\n".join(failed) or 0)

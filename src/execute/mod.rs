@@ -3,6 +3,7 @@
 //! What fails is undone set by set (`unwind`); what a run did, and how long each part took, is its [`RunReport`].
 
 mod findings;
+mod keeping;
 mod perform;
 mod report;
 mod run;

@@ -13,7 +13,6 @@ use crate::engine::{
 };
 use crate::journal::GenerationRecord;
 use crate::model::labels::{self, LabelRole, Labels};
-use crate::model::spec::{Cutover, STANDING_BY_PATH};
 use crate::model::{
     CheckSpec, ContainerId, ContainerState, Desired, HostName, ObservedContainer, Role, RunId, Slot,
     SpecHash, TaskPhase,
@@ -33,8 +32,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 const DYING: Duration = Duration::from_secs(5);
 /// Codes of a program that an engine could not start in a container; what it says of it are the engine's own words.
 const NOT_BEGUN: [i64; 2] = [126, 127];
-/// Seconds that a program may take to come up to its work, beside others that do the same.
-const PREPARING: u32 = 120;
 /// What a balancer's command says where a server has requests left after the time that it was given.
 const STILL_BUSY: &str = "busy";
 /// What a check may take beyond its own deadline before the engine itself is suspected.
@@ -268,42 +265,6 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Lets a frozen container go on, which its engine starts by itself again from here on.
-    async fn thaw(&self, engine: &dyn Engine, id: &ContainerId) -> EngineResult<()> {
-        again(engine, || engine.restarts(id, true)).await?;
-        again(engine, || engine.thaw(id)).await
-    }
-
-    /// Whether the containers of a slot may have been told to stand by.
-    fn may_stand_by(&self, slot: Option<&Slot>) -> bool {
-        let spec = slot.and_then(|slot| self.desired.containers.get(slot));
-        spec.is_none_or(|spec| spec.role == Role::Service { cutover: Cutover::StandsBy })
-    }
-
-    /// Tells the program of a container to stand by when it begins, or to go on.
-    async fn stand_by(&self, engine: &dyn Engine, id: &ContainerId, waits: bool) -> Result<(), StepError> {
-        let packed = archive::standing_by(waits).map_err(|e| fail(e.to_string()))?;
-        Ok(again(engine, || engine.upload(id, packed.clone())).await?)
-    }
-
-    /// Begins a container's program, and freezes it where only its work is left to begin.
-    async fn prepare(
-        &self,
-        engine: &dyn Engine,
-        id: &ContainerId,
-        name: &str,
-        note: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<(), StepError> {
-        self.stand_by(engine, id, true).await?;
-        // A machine that comes up starts what serves, and not this.
-        again(engine, || engine.restarts(id, false)).await?;
-        again(engine, || engine.start(id)).await?;
-        note("begins, short of its work".to_owned());
-        let check = CheckSpec::file(STANDING_BY_PATH, PREPARING);
-        self.healthy(engine, id, name, Some(&check)).await?;
-        Ok(again(engine, || engine.freeze(id)).await?)
-    }
-
     /// Tells a balancer about a server, by the command that it was declared with, and returns what that says. One that does not run
     /// sends nobody anything.
     async fn tell(
@@ -403,7 +364,7 @@ impl<'a> Work<'a> {
     }
 
     /// Waits until a container passes its check; it dying, or the deadline, ends the wait.
-    async fn healthy(
+    pub(super) async fn healthy(
         &self,
         engine: &dyn Engine,
         id: &ContainerId,
@@ -598,7 +559,7 @@ fn is_ambiguous(error: &EngineError) -> bool {
 }
 
 /// Makes an idempotent call again when its answer was lost, once the engine is back: doing it twice is doing it once.
-async fn again<T, F, Fut>(engine: &dyn Engine, call: F) -> EngineResult<T>
+pub(super) async fn again<T, F, Fut>(engine: &dyn Engine, call: F) -> EngineResult<T>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = EngineResult<T>>,

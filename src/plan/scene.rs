@@ -174,10 +174,10 @@ impl<'a> Scene<'a> {
         self.desired.spares.contains_key(slot) && !routes.is_empty() && routes.iter().all(|route| route.asked)
     }
 
-    /// Returns whether a frozen container is in the way of one that starts on these ports: it listens on the same, or is not kept for
-    /// anybody.
+    /// Returns whether a frozen container is in the way of one that starts on these ports: it listens on the same (what is short of its
+    /// work listens on none), or is not kept for anybody.
     pub(super) fn gives_way(&self, seen: &Seen<'_>, slot: &Slot, side: Side) -> bool {
-        let beside = self.can_freeze(slot) && seen.labels.side != side || seen.stands_by();
+        let beside = seen.stands_by() || (self.can_freeze(slot) && seen.labels.side != side);
         seen.is_frozen() && !(beside && self.was_kept(seen) && self.returning.is_none())
     }
 

@@ -86,7 +86,8 @@ impl<'a> Check<'a> {
         declared && apart && stops.iter().any(|stop| self.proven_beside(slot, rival, *stop))
     }
 
-    /// Returns whether a container is frozen and listens on the ports that one which starts does not use.
+    /// Returns whether a container is frozen and in nobody's way: it listens on ports that one which starts does not use, or on none,
+    /// since it is short of its work.
     fn frozen_beside(&self, slot: &Slot, at: Place<'_>, rival: Place<'_>, there: &ObservedContainer) -> bool {
         let apart = self.desired.spares.contains_key(slot) && self.side(slot, at) != self.side(slot, rival);
         let short_of_its_work = there.slot_labels.as_ref().is_some_and(Labels::stands_by);

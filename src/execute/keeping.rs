@@ -8,7 +8,7 @@ use super::StepError;
 use super::perform::{Work, again, fail};
 
 /// Seconds that a program may take to come up to its work, beside others that do the same.
-const PREPARING: u32 = 120;
+pub(super) const PREPARING: u32 = 120;
 
 impl Work<'_> {
     /// Lets a frozen container go on, which its engine starts by itself again from here on.

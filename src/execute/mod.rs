@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,8 @@ pub struct Environment {
     pub reporter: Arc<dyn Reporter>,
     /// Cancelled: nothing new begins, and what is not proven is undone.
     pub cancel: CancellationToken,
+    /// How long nothing may come to its end, before the run has failed ([`PROGRESS_DEADLINE`]).
+    pub progress_deadline: Duration,
     /// For registration in Keystone.
     pub registrar: Arc<dyn Registrar>,
     /// For what containers say.
@@ -82,6 +85,10 @@ pub struct Environment {
     /// Why, in the operator's words.
     pub message: String,
 }
+
+/// How long nothing may come to its end in a run, where nobody says otherwise. Checks have deadlines of their own, and so have tasks,
+/// stops and drains, whose time does not count here.
+pub const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
 
 /// Why a run could not even begin, or cannot go on being written down.
 #[derive(Debug, thiserror::Error)]

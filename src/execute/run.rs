@@ -8,8 +8,10 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rand::Rng as _;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::perform::Work;
+use super::keeping::PREPARING;
+use super::perform::{Work, fail};
 use super::report::{Outcome, RunReport, SetOutcome, StepReport, longest_chain};
 use super::unwind::unwind;
 use super::{Environment, ExecuteError, StepError};
@@ -49,7 +51,13 @@ pub async fn run(
         })
         .await?;
     let work = Work::new(environment, plan, desired, run.clone());
-    let walk = Walk { work: &work, journal: &journal, began: Instant::now(), ranks: ranks(plan) };
+    let walk = Walk {
+        work: &work,
+        journal: &journal,
+        began: Instant::now(),
+        ranks: ranks(plan),
+        stalled: CancellationToken::new(),
+    };
     let report = walk.all(run).await?;
     let outcome = serde_json::to_value(report.outcome).ok().and_then(|v| v.as_str().map(str::to_owned));
     journal.append(JournalEvent::RunEnded { outcome: outcome.unwrap_or_default() }).await?;
@@ -93,6 +101,8 @@ struct Walk<'w, 'a> {
     journal: &'w Journal,
     began: Instant,
     ranks: HashMap<StepId, u32>,
+    /// Cancelled: nothing has come to its end for too long, and nothing is waited for any more.
+    stalled: CancellationToken,
 }
 
 /// Returns what an act tells to end, for the journal.
@@ -111,9 +121,25 @@ fn engine_called(step: &Step) -> Option<&HostName> {
     step.host.as_ref().filter(|_| !free)
 }
 
+/// Returns how long a step may take by what it is: a task's deadline, the time to end, or to answer what is under way. Such time is
+/// no lack of progress.
+fn own_time(action: &Action) -> Duration {
+    let seconds = match action {
+        Action::AwaitExit { deadline, .. } => *deadline,
+        Action::AwaitSteady { seconds, .. } => *seconds,
+        Action::StopContainer { grace, .. } | Action::DrainServer { grace, .. } => *grace,
+        Action::StandBy { grace, .. } => grace.saturating_add(PREPARING),
+        _ => 0,
+    };
+    Duration::from_secs(seconds.into())
+}
+
 /// What is known while the walk goes on.
-#[derive(Default)]
 struct Progress {
+    /// When a step last came to its end.
+    last: Instant,
+    /// When the steps under way will have had the time that they may take by what they are.
+    granted: HashMap<StepId, Instant>,
     /// Calls under way, by host.
     calls: BTreeMap<HostName, usize>,
     done: BTreeSet<StepId>,
@@ -123,6 +149,27 @@ struct Progress {
     failed_sets: BTreeSet<SetName>,
     /// A step without a set failed: nothing that depends on it can be done.
     failed_steps: BTreeSet<StepId>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            last: Instant::now(),
+            granted: HashMap::new(),
+            calls: BTreeMap::new(),
+            done: BTreeSet::new(),
+            begun: BTreeSet::new(),
+            reports: HashMap::new(),
+            failures: Vec::new(),
+            failed_sets: BTreeSet::new(),
+            failed_steps: BTreeSet::new(),
+        }
+    }
+
+    /// Returns since when something should have come to its end.
+    fn idle_since(&self) -> Instant {
+        self.granted.values().copied().fold(self.last, Instant::max)
+    }
 }
 
 type Ended = (StepId, f64, f64, Result<(), StepError>);
@@ -136,7 +183,7 @@ impl Walk<'_, '_> {
         reporter.on(Event::Phase { title, total: Some(plan.steps.len()) });
         let record = self.record(&run);
 
-        let mut progress = Progress::default();
+        let mut progress = Progress::new();
         let mut running: FuturesUnordered<BoxFuture<'_, Result<Ended, ExecuteError>>> =
             FuturesUnordered::new();
         let mut interrupted = false;
@@ -154,6 +201,7 @@ impl Walk<'_, '_> {
                         *calls += 1;
                     }
                     progress.begun.insert(step.id);
+                    progress.granted.insert(step.id, Instant::now() + own_time(&step.action));
                     running.push(Box::pin(self.one(step, record.as_ref())));
                 }
                 // Steps without a call are done at once and may free others; `running` yields them next.
@@ -165,6 +213,12 @@ impl Walk<'_, '_> {
                 ended = running.next() => ended,
                 () = environment.cancel.cancelled(), if !interrupted => {
                     interrupted = true;
+                    continue;
+                }
+                () = tokio::time::sleep_until(progress.idle_since() + environment.progress_deadline),
+                    if !self.stalled.is_cancelled() =>
+                {
+                    self.stalled.cancel();
                     continue;
                 }
             };
@@ -279,6 +333,10 @@ impl Walk<'_, '_> {
             tokio::select! {
                 result = act => result,
                 () = environment.cancel.cancelled() => Err(StepError { message: "interrupted".to_owned() }),
+                () = self.stalled.cancelled() => {
+                    let seconds = environment.progress_deadline.as_secs();
+                    Err(fail(format!("given up: nothing has come to its end for {seconds} s (--progress-deadline)")))
+                }
             }
         } else {
             act.await
@@ -310,8 +368,10 @@ impl Walk<'_, '_> {
         let deps = step.deps.iter().map(|dep| dep.0).collect();
         let title = step.action.to_string();
         progress.reports.insert(id.0, StepReport { id: id.0, title, deps, began, ended, outcome });
+        progress.granted.remove(&id);
         match result {
             Ok(()) => {
+                progress.last = Instant::now();
                 progress.done.insert(id);
             }
             Err(error) => {

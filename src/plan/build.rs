@@ -323,11 +323,11 @@ impl<'s, 'a> Builder<'s, 'a> {
         }
         if soaks {
             let (container, seconds) = (target.clone(), self.scene.options.soak);
-            let action = Action::AwaitSteady { container, seconds, check: spec.check.clone() };
+            let action = Action::AwaitSteady { container, seconds, check: self.scene.check(spec) };
             self.step(steady, slot, set, action, cause.clone(), Undo::Nothing, [ready.clone()]);
         }
         let action = match &spec.role {
-            Role::Service { .. } => Action::AwaitHealthy { container: target, check: spec.check.clone() },
+            Role::Service { .. } => Action::AwaitHealthy { container: target, check: self.scene.check(spec) },
             Role::Task { deadline, .. } => {
                 Action::AwaitExit { container: target, deadline: *deadline, accept: ExitRule::Success }
             }

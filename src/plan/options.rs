@@ -44,6 +44,8 @@ pub struct Options {
     pub phases: BTreeSet<TaskPhase>,
     /// Seconds for which a newer container must stay well in an upgrade before its predecessor goes, and before what comes after it.
     pub soak: u32,
+    /// Seconds within which a newer container must pass its check, instead of its check's own.
+    pub healthy_deadline: Option<u32>,
     /// Whether what is kept beside its successor is frozen, not stopped: it serves again at once, and keeps its memory.
     pub freeze: bool,
 }
@@ -112,6 +114,7 @@ impl Default for Options {
             purpose: Purpose::Deploy,
             phases: [TaskPhase::Validate, TaskPhase::Bootstrap, TaskPhase::Expand].into(),
             soak: 0,
+            healthy_deadline: None,
             freeze: true,
         }
     }

@@ -9,8 +9,8 @@ use super::{part, returning};
 use crate::model::labels::LabelRole;
 use crate::model::spec::{MountSource, Side};
 use crate::model::{
-    ContainerSpec, ContainerState, Desired, Generation, Held, HostName, Labels, Observed, ObservedContainer,
-    ReleaseName, Returning, Role, ServiceName, SetName, Slot, TaskPhase, VolumeName,
+    CheckSpec, ContainerSpec, ContainerState, Desired, Generation, Held, HostName, Labels, Observed,
+    ObservedContainer, ReleaseName, Returning, Role, ServiceName, SetName, Slot, TaskPhase, VolumeName,
 };
 
 /// One container of a slot.
@@ -245,6 +245,15 @@ impl<'a> Scene<'a> {
         self.options.purpose == Purpose::Upgrade
             && !spec.is_task()
             && matches!(decision.change, Change::Replace | Change::Prove)
+    }
+
+    /// Returns the check that a container must pass, with the time that it has for it in this plan.
+    pub(super) fn check(&self, spec: &ContainerSpec) -> Option<CheckSpec> {
+        let mut check = spec.check.clone()?;
+        if let Some(deadline) = self.options.healthy_deadline {
+            check.deadline = deadline;
+        }
+        Some(check)
     }
 
     /// Returns the containers of a slot, youngest first.

@@ -113,6 +113,49 @@ async fn a_container_that_dies_while_its_check_is_being_started_must_be_said_to_
 }
 
 #[tokio::test]
+async fn a_run_in_which_nothing_comes_to_its_end_must_be_given_up_and_taken_back() {
+    let mut world = World::new(Counting::Changes);
+    let old = world.cloud("2025.2", "a");
+    world.deployed(&old).await;
+    // Its own check would wait for half a minute.
+    world.engine.behave("aio-keystone-api-2", Behaviour { ready: Readiness::Never, ..Behaviour::default() });
+    world.progress_deadline = Duration::from_secs(1);
+    let new = world.cloud("2026.1", "a");
+    let began = std::time::Instant::now();
+    let report = ran(world.go(&Goal::Upgrade(Box::new(new.clone()))).await);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(report.outcome, Outcome::Undone, "{:?}", report.failures);
+    let said = "await healthy aio-keystone-api-2: given up: nothing has come to its end for 1 s";
+    assert!(report.failures.iter().any(|failure| failure.contains(said)), "{:?}", report.failures);
+    let api = "api".parse().unwrap();
+    assert_eq!(world.serving(&old).await[&api]["keystone-api"], World::services(&old)[&api]["keystone-api"]);
+}
+
+#[tokio::test]
+async fn a_task_that_takes_long_must_not_be_given_up() {
+    let mut world = World::new(Counting::Changes);
+    world.progress_deadline = Duration::from_secs(1);
+    world.engine.behave("keystone-db-sync", Behaviour::exits(Duration::from_secs(3), 0));
+    let what = world.cloud("2026.1", "a");
+    let report = ran(world.go(&Goal::Deploy(Box::new(what.clone()))).await);
+    assert_eq!(report.outcome, Outcome::Done, "{:?}", report.failures);
+}
+
+#[tokio::test]
+async fn a_newer_container_must_have_the_time_that_was_given_for_its_check() {
+    let world = World::new(Counting::Changes);
+    let old = world.cloud("2025.2", "a");
+    world.deployed(&old).await;
+    world.engine.behave("aio-keystone-api-2", Behaviour { ready: Readiness::Never, ..Behaviour::default() });
+    let options = Options { healthy_deadline: Some(2), ..Options::upgrade() };
+    let new = world.cloud("2026.1", "a");
+    let report = ran(world.go_with(&Goal::Upgrade(Box::new(new)), &options).await);
+    assert_eq!(report.outcome, Outcome::Undone, "{:?}", report.failures);
+    let said = "was not healthy within 2 s";
+    assert!(report.failures.iter().any(|failure| failure.contains(said)), "{:?}", report.failures);
+}
+
+#[tokio::test]
 async fn going_back_to_a_kept_container_that_fails_must_leave_only_the_newer_one_running() {
     let world = World::new(Counting::Changes);
     let old = world.cloud("2025.2", "a");

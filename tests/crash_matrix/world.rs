@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mastic::engine::sim::{Behaviour, Faults, SimEngine};
 use mastic::engine::{Engine, archive};
-use mastic::execute::{Environment, Origins, Outcome, Registrar, RunReport, run};
+use mastic::execute::{Environment, Origins, Outcome, PROGRESS_DEADLINE, Registrar, RunReport, run};
 use mastic::model::cloud::Cloud;
 use mastic::model::desired::IdentitySpec;
 use mastic::model::spec::{Cutover, STAND_BY_PATH, SpecRecord, TaskTrigger};
@@ -54,6 +54,7 @@ pub struct World {
     pub engine: SimEngine,
     pub faults: Faults,
     state: tempfile::TempDir,
+    pub progress_deadline: Duration,
 }
 
 /// How a run ended for whoever watches.
@@ -102,7 +103,7 @@ impl World {
         // Journals are flushed at every step: in memory where the system has a place for that.
         let memory = std::path::Path::new("/dev/shm");
         let state = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        Self { engine, faults, state: state.unwrap() }
+        Self { engine, faults, state: state.unwrap(), progress_deadline: PROGRESS_DEADLINE }
     }
 
     /// The cloud; `release` changes the images of the api, `config` the file of the database.
@@ -182,12 +183,18 @@ impl World {
                     Goal::Rollback(_) => Options::rollback(),
                     _ => Options::commit(),
                 };
-                let selection = options.selection.clone();
+                let (selection, healthy_deadline) = (options.selection.clone(), options.healthy_deadline);
                 (
                     reconcile(
                         what,
                         found,
-                        &Options { accept: Accept::Everything, selection, soak: 0, ..chosen },
+                        &Options {
+                            accept: Accept::Everything,
+                            selection,
+                            soak: 0,
+                            healthy_deadline,
+                            ..chosen
+                        },
                     ),
                     what,
                 )
@@ -240,6 +247,7 @@ impl World {
                 engines: self.engines(),
                 reporter: Arc::new(Silent),
                 cancel: CancellationToken::new(),
+                progress_deadline: self.progress_deadline,
                 registrar: Arc::new(Register),
                 redactor: Arc::new(Redactor::new([])),
                 origins: Arc::new(Lines),

@@ -96,6 +96,13 @@ pub struct UpgradeArgs {
     /// How long each newer container must stay well before its predecessor goes
     #[arg(long, value_name = "SECONDS", default_value_t = crate::plan::SOAK)]
     pub soak: u32,
+    /// Within how long each newer container must pass its check, instead of the time that its service gives it
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub healthy_deadline: Option<u32>,
+    /// How long nothing may come to its end before the upgrade has failed; tasks, stops and drains have their own time beside it
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400),
+        default_value_t = crate::execute::PROGRESS_DEADLINE.as_secs())]
+    pub progress_deadline: u64,
     /// What is agreed to.
     #[command(flatten)]
     pub consent: Consent,

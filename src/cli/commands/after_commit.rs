@@ -357,12 +357,10 @@ async fn restore(
         _ => None,
     };
     let change = Change {
-        loaded: &way.loaded,
-        engines,
-        consent: &args.consent,
         message: args.message.clone().unwrap_or_default(),
         // All APIs are away for a while: that is known.
         probe: false,
+        ..Change::new(&way.loaded, engines, &args.consent)
     };
     let planner = |observed: &Observed| context.plan(&desired, observed, &options(observed));
     let (exit, document) = carry_out(context, &change, &desired, observed.clone(), &planner).await?;

@@ -136,11 +136,8 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn change<'c>(&'c self, serving: &'c Serving) -> Change<'c> {
         Change {
-            loaded: &serving.loaded,
-            engines: &serving.engines,
-            consent: &self.consent,
             message: self.message.unwrap_or_default().to_owned(),
-            probe: false,
+            ..Change::new(&serving.loaded, &serving.engines, &self.consent)
         }
     }
 

@@ -302,6 +302,7 @@ async fn run(
         engines: change.engines.clone(),
         reporter: context.reporter.clone(),
         cancel: cancel.clone(),
+        progress_deadline: change.progress_deadline,
         registrar: Arc::new(crate::cloud::Registrar::new(&change.loaded.state)),
         redactor,
         origins: Arc::new(Sources {

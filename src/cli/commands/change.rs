@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::cli::commands::carry_out::carry_out;
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::session::{Loaded, Make, needs_yes};
+use crate::execute::PROGRESS_DEADLINE;
 use crate::journal::taken_back;
 use crate::model::desired::IdentitySpec;
 use crate::model::{DeploymentName, Desired, Observed, ObservedVolume, ReleaseName};
@@ -79,6 +80,22 @@ pub struct Change<'a> {
     pub message: String,
     /// Whether to look at every API from outside meanwhile.
     pub probe: bool,
+    /// How long nothing may come to its end.
+    pub progress_deadline: Duration,
+}
+
+impl<'a> Change<'a> {
+    /// A change that says nothing of itself, and is not looked at from outside.
+    pub fn new(loaded: &'a Loaded, engines: &'a Engines, consent: &'a Consent) -> Self {
+        Self {
+            loaded,
+            engines,
+            consent,
+            message: String::new(),
+            probe: false,
+            progress_deadline: PROGRESS_DEADLINE,
+        }
+    }
 }
 
 /// `mastic deploy`
@@ -86,11 +103,9 @@ pub async fn deploy(context: &Context, args: &DeployArgs) -> Result<Exit> {
     let loaded = context.load()?;
     let engines = context.engines(&loaded.profile).await?;
     let change = Change {
-        loaded: &loaded,
-        engines: &engines,
-        consent: &args.consent,
         message: args.message.clone().unwrap_or_default(),
         probe: args.probe,
+        ..Change::new(&loaded, &engines, &args.consent)
     };
     let (exit, document) = deploy_with(context, &change, args).await?;
     if context.global.json {
@@ -256,13 +271,7 @@ pub async fn stop_or_start(context: &Context, args: &StopArgs, purpose: &Purpose
         ..Options::default()
     };
     let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
-    let change = Change {
-        loaded: &loaded,
-        engines: &engines,
-        consent: &args.consent,
-        message: String::new(),
-        probe: false,
-    };
+    let change = Change::new(&loaded, &engines, &args.consent);
     let (exit, document) = carry_out(context, &change, &desired, observed, &|observed| {
         let plan = match purpose {
             Purpose::Start => plan::start(&desired, observed, &options),
@@ -301,13 +310,7 @@ pub async fn destroy(context: &Context, args: &DestroyArgs) -> Result<Exit> {
     let release = loaded.profile.document.release.clone();
     let began = Instant::now();
     let consent = Consent { yes: args.yes, accept: Vec::new() };
-    let change = Change {
-        loaded: &loaded,
-        engines: &engines,
-        consent: &consent,
-        message: String::new(),
-        probe: false,
-    };
+    let change = Change::new(&loaded, &engines, &consent);
     let desired = nothing(&deployment, &release);
     let (exit, document) = carry_out(context, &change, &desired, observed, &|observed| {
         let plan = plan::destroy(observed, release.clone(), &volumes, &options);

@@ -135,7 +135,7 @@ pub(super) async fn play(
     // Nobody may change the data's form while it is copied, and what a dead rehearsal left must not be a living one's.
     let consent = Consent::default();
     let message = format!("rehearses the upgrade to {}", desired.release);
-    let change = Change { loaded: target, engines, consent: &consent, message, probe: false };
+    let change = Change { message, ..Change::new(target, engines, &consent) };
     let lock = take_lock(context, &change, &desired.deployment).await?;
     let place = Place {
         engine,

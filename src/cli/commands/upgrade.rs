@@ -1,16 +1,18 @@
 //! `mastic upgrade`, `rollback`, `commit`: from one release to the next, and back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::cli::args::{BuildArgs, CommitArgs, Consent, RollbackArgs, Selection, UpgradeArgs};
 use crate::cli::commands::carry_out::carry_out;
 use crate::cli::commands::change::{Change, accept, not_returning};
-use crate::cli::commands::{after_commit, image, points, rehearse};
+use crate::cli::commands::{after_commit, image, points, prechecks, rehearse};
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit, describe};
 use crate::cli::session::{Loaded, Make, needs_yes};
+use crate::execute::PROGRESS_DEADLINE;
 use crate::journal;
 use crate::model::{Generation, Held, ImageName, Observed, ReleaseName, Role, TaskPhase};
 use crate::plan::{self, HazardKind, Options};
@@ -29,14 +31,24 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
     let to = loaded.profile.document.release.clone();
     leads(&loaded, &observed)?;
     let selection = part(context, args, &loaded, &observed)?;
+    // What is open already has its restore point and its images, and must be able to go on.
+    if !observed.is_upgrading() {
+        prechecks::refuse_full_disks(context, &loaded, &engines, &observed, !args.no_backup).await?;
+    }
     if !args.no_build {
         let all = BuildArgs { only: Vec::new(), plan: false, no_cache: false, all: false, push: false };
         image::build_images(context, &loaded, &all).await?;
     }
-    let (accept, soak) = (accept(&args.consent)?, args.soak);
     rehearsed(context, args, &engines, &observed, &loaded).await?;
     let freeze = !args.stop_kept;
-    let mut options = Options { selection, accept, soak, freeze, ..Options::upgrade() };
+    let mut options = Options {
+        selection,
+        accept: accept(&args.consent)?,
+        soak: args.soak,
+        healthy_deadline: args.healthy_deadline,
+        freeze,
+        ..Options::upgrade()
+    };
     if args.no_backup {
         options.phases.remove(&TaskPhase::Backup);
     }
@@ -51,6 +63,7 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         probe: !args.no_probe,
         point: left,
         edits,
+        progress_deadline: Duration::from_secs(args.progress_deadline),
     };
     let (exit, held) = match asked.carry_out(context, &loaded, observed, options).await {
         // Only what has failed is taken back, and not what somebody did not agree to or has interrupted.
@@ -236,6 +249,7 @@ pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
         probe: !args.no_probe,
         point: None,
         edits,
+        progress_deadline: PROGRESS_DEADLINE,
     };
     let (exit, left) = asked.carry_out(context, &loaded, observed, options).await?;
     if left.is_some() {
@@ -290,6 +304,7 @@ pub async fn commit(context: &Context, args: &CommitArgs) -> Result<Exit> {
         probe: !args.no_probe,
         point: None,
         edits: Edits::release(to.as_str()),
+        progress_deadline: PROGRESS_DEADLINE,
     };
     let (exit, _) = asked.carry_out(context, &loaded, observed, options).await?;
     let gone = if to == held.release { format!("what was kept of {to}") } else { held.release.to_string() };
@@ -322,6 +337,8 @@ struct Asked<'a> {
     point: Option<(String, ReleaseName)>,
     /// What the profile says afterwards.
     edits: Edits,
+    /// How long nothing may come to its end.
+    progress_deadline: Duration,
 }
 
 impl Asked<'_> {
@@ -340,7 +357,12 @@ impl Asked<'_> {
             points::name_point(&mut desired, TaskPhase::Backup, point, release);
         }
         let message = self.message.unwrap_or_default().to_owned();
-        let change = Change { loaded, engines: &engines, consent: self.consent, message, probe: self.probe };
+        let change = Change {
+            message,
+            probe: self.probe,
+            progress_deadline: self.progress_deadline,
+            ..Change::new(loaded, &engines, self.consent)
+        };
         let planner = |observed: &Observed| context.plan(&desired, observed, &options);
         let (exit, document) = carry_out(context, &change, &desired, observed, &planner).await?;
         let held = context.observe(loaded, &engines).await?.ledger.and_then(|ledger| ledger.held);

@@ -1,5 +1,7 @@
 //! Upgrades that fail, or are killed: what serves is the old or the new, and the way back is open.
 
+use std::process::Command;
+
 use super::support::{Dice, assert_tidy, kills, progress, say};
 use crate::api::Api;
 use crate::harness::Cloud;
@@ -188,20 +190,44 @@ fn all_or_nothing_must_take_back_what_had_gone_well_before_the_failure() {
 }
 
 #[test]
-fn an_upgrade_whose_restore_point_cannot_be_made_must_touch_nothing() {
+fn an_upgrade_without_room_for_its_data_or_its_restore_point_must_touch_nothing() {
     let cloud = Cloud::older("t-full", 16);
-    // The restore points' volume has no room.
-    let volume = format!("{}_mariadb_backup", cloud.name);
+    // The restore points' volume has no room, and that of the data is a disk of its own.
     let deployment = format!("mastic.deployment={}", cloud.name);
-    let size = "o=size=64k,mode=0750,uid=800,gid=800";
-    let tmpfs = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", size];
-    let labels = ["--label", &deployment, "--label", "mastic.volume=mariadb_backup"];
-    cloud.docker(&[&["volume", "create"][..], &tmpfs, &labels, &[&volume]].concat());
+    let volume = |short: &str, size: &str| {
+        let name = format!("{}_{short}", cloud.name);
+        let options = format!("o=size={size},mode=0750,uid=800,gid=800");
+        let tmpfs = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", &options];
+        let labels = ["--label", &deployment, "--label", &format!("mastic.volume={short}")];
+        cloud.docker(&[&["volume", "create"][..], &tmpfs, &labels, &[&name]].concat());
+        cloud.docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &name]).trim().to_owned()
+    };
+    volume("mariadb_backup", "64k");
+    let data = volume("mariadb_data", "4g");
     cloud.mastic(&["deploy", "--yes"]).ok();
     let before = cloud.containers();
+    let is_as_before = || {
+        let after = cloud.containers();
+        assert!(before.iter().all(|(name, seen)| after.get(name) == Some(seen)), "{before:#?}\n{after:#?}");
+    };
+
+    // A mebibyte is left, where migrations may make each table anew.
+    let of_data = |tool: &str, words: &[&str]| {
+        let ran = Command::new(tool).args(words).arg(&data).output().expect("the tool is there");
+        assert!(ran.status.success(), "{tool}: {ran:?}");
+        String::from_utf8(ran.stdout).expect("text")
+    };
+    let used: u64 =
+        of_data("du", &["-sk"]).split_whitespace().next().expect("a size").parse().expect("a number");
+    of_data("mount", &["-o", &format!("remount,size={}k", used + 1024)]);
+    let refused =
+        cloud.mastic(UPGRADE).code(1).says("the disk has no room for this upgrade; nothing was touched");
+    refused.says("free for /var/lib/mysql").says("for tables that migrations make anew").says("mastic gc");
+    is_as_before();
+    of_data("mount", &["-o", "remount,size=4g"]);
+
     cloud.mastic(UPGRADE).code(6).says("No space left on device").says("the databases could not be copied");
-    let after = cloud.containers();
-    assert!(before.iter().all(|(name, seen)| after.get(name) == Some(seen)), "{before:#?}\n{after:#?}");
+    is_as_before();
     Api::of(&cloud).make_project("served");
     cloud.mastic(ROLLBACK).ok();
     assert_eq!(cloud.containers(), before);

@@ -17,9 +17,9 @@ use crate::model::spec::MountSource;
 use crate::model::{Desired, HostName};
 
 /// Free bytes for data, logs and containers' own layers.
-const LEAST_DISK: u64 = 2 << 30;
+pub(super) const LEAST_DISK: u64 = 2 << 30;
 /// Free bytes for images and what building them keeps.
-const IMAGES_DISK: u64 = 6 << 30;
+pub(super) const IMAGES_DISK: u64 = 6 << 30;
 
 /// Looks at this machine, if it is that host.
 pub(super) async fn facts(

@@ -3,8 +3,10 @@
 mod engine;
 mod machine;
 mod ports;
+mod room;
 
 pub use ports::refuse_taken_ports;
+pub use room::refuse_full_disks;
 
 use anyhow::Result;
 use serde_json::json;

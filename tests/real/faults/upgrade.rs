@@ -189,21 +189,58 @@ fn all_or_nothing_must_take_back_what_had_gone_well_before_the_failure() {
     assert!(Api::of(&cloud).has_project("kept"));
 }
 
+/// A disk of a size of its own, in memory, where the database's user may write.
+#[derive(Debug)]
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        let disk = Self(tempfile::tempdir().expect("a temporary folder can be made"));
+        disk.run("mount", &["-t", "tmpfs", "-o", "size=4g,mode=0750,uid=800,gid=800", "tmpfs"]);
+        disk
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().expect("a path of text")
+    }
+
+    /// Runs a tool on it, and returns what it says.
+    fn run(&self, tool: &str, words: &[&str]) -> String {
+        let ran = Command::new(tool).args(words).arg(self.path()).output().expect("the tool is there");
+        assert!(ran.status.success(), "{tool}: {ran:?}");
+        String::from_utf8(ran.stdout).expect("text")
+    }
+
+    /// Leaves only so much free.
+    fn leave(&self, kibibytes: u64) {
+        let said = self.run("du", &["-sk"]);
+        let used: u64 = said.split_whitespace().next().expect("a size").parse().expect("a number");
+        self.run("mount", &["-o", &format!("remount,size={}k", used + kibibytes)]);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let gone = Command::new("umount").arg(self.path()).status();
+        assert!(gone.is_ok_and(|gone| gone.success()) || std::thread::panicking(), "it is in use");
+    }
+}
+
 #[test]
 fn an_upgrade_without_room_for_its_data_or_its_restore_point_must_touch_nothing() {
+    let data = Disk::new();
     let cloud = Cloud::older("t-full", 16);
-    // The restore points' volume has no room, and that of the data is a disk of its own.
     let deployment = format!("mastic.deployment={}", cloud.name);
-    let volume = |short: &str, size: &str| {
-        let name = format!("{}_{short}", cloud.name);
-        let options = format!("o=size={size},mode=0750,uid=800,gid=800");
-        let tmpfs = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", &options];
-        let labels = ["--label", &deployment, "--label", &format!("mastic.volume={short}")];
-        cloud.docker(&[&["volume", "create"][..], &tmpfs, &labels, &[&name]].concat());
-        cloud.docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &name]).trim().to_owned()
+    let volume = |short: &str, options: [&str; 3]| {
+        let [kind, device, more] = options;
+        let (name, label) = (format!("{}_{short}", cloud.name), format!("mastic.volume={short}"));
+        let options =
+            ["--opt", kind, "--opt", device, "--opt", more, "--label", &deployment, "--label", &label, &name];
+        cloud.docker(&[&["volume", "create"][..], &options].concat());
     };
-    volume("mariadb_backup", "64k");
-    let data = volume("mariadb_data", "4g");
+    volume("mariadb_data", ["type=none", "o=bind", &format!("device={}", data.path())]);
+    // The restore points' volume has no room.
+    volume("mariadb_backup", ["type=tmpfs", "device=tmpfs", "o=size=64k,mode=0750,uid=800,gid=800"]);
     cloud.mastic(&["deploy", "--yes"]).ok();
     let before = cloud.containers();
     let is_as_before = || {
@@ -211,20 +248,13 @@ fn an_upgrade_without_room_for_its_data_or_its_restore_point_must_touch_nothing(
         assert!(before.iter().all(|(name, seen)| after.get(name) == Some(seen)), "{before:#?}\n{after:#?}");
     };
 
-    // A mebibyte is left, where migrations may make each table anew.
-    let of_data = |tool: &str, words: &[&str]| {
-        let ran = Command::new(tool).args(words).arg(&data).output().expect("the tool is there");
-        assert!(ran.status.success(), "{tool}: {ran:?}");
-        String::from_utf8(ran.stdout).expect("text")
-    };
-    let used: u64 =
-        of_data("du", &["-sk"]).split_whitespace().next().expect("a size").parse().expect("a number");
-    of_data("mount", &["-o", &format!("remount,size={}k", used + 1024)]);
+    // Migrations may make each table anew.
+    data.leave(1024);
     let refused =
         cloud.mastic(UPGRADE).code(1).says("the disk has no room for this upgrade; nothing was touched");
     refused.says("free for /var/lib/mysql").says("for tables that migrations make anew").says("mastic gc");
     is_as_before();
-    of_data("mount", &["-o", "remount,size=4g"]);
+    data.leave(1 << 20);
 
     cloud.mastic(UPGRADE).code(6).says("No space left on device").says("the databases could not be copied");
     is_as_before();

@@ -478,3 +478,36 @@ fn what_stands_by_must_be_a_program_that_waits_and_says_so_in_memory() {
         }
     }
 }
+
+/// Lines of a service's folder that say something: of service.yaml and templates, scripts included.
+fn lines_of(service: &str) -> usize {
+    let folder = fixture::root().join("templates").join(service);
+    let files = std::fs::read_dir(folder).expect("its folder is there");
+    let texts = files.map(|file| std::fs::read_to_string(file.expect("an entry can be read").path()));
+    let says = |line: &&str| {
+        let line = line.trim();
+        !line.is_empty() && !["#", "{#", "--"].iter().any(|comment| line.starts_with(comment))
+    };
+    texts.map(|text| text.expect("a file of text").lines().filter(says).count()).sum()
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "docs/performance.md has what it says with --nocapture")]
+fn a_service_must_be_few_lines() {
+    let mut programs = std::collections::BTreeMap::<String, BTreeSet<String>>::new();
+    for name in ["all-in-one", "all-in-one-ovn"] {
+        for spec in shipped(name).2.containers.values() {
+            programs.entry(spec.service.to_string()).or_default().insert(spec.name().to_string());
+        }
+    }
+    let mut table: Vec<(usize, String, usize)> =
+        programs.into_iter().map(|(service, all)| (lines_of(&service), service, all.len())).collect();
+    table.sort();
+    for (lines, service, count) in &table {
+        eprintln!("{lines:4} lines, {count:2} containers and tasks: {service}");
+        assert!(lines / count <= 150, "{service}: {lines} lines for {count} containers and tasks");
+    }
+    let median = table[table.len() / 2].0;
+    eprintln!("median of {} services: {median}", table.len());
+    assert!(median <= 150, "{table:?}");
+}

@@ -112,7 +112,7 @@ fn completions_and_manual_pages_must_be_what_shells_and_man_read() {
     let script = dir.path().join("mastic.bash");
     let print = |arguments: &[&str]| {
         let output =
-            Command::new(MASTIC).args(arguments).current_dir(&dir).output().expect("it can be started");
+            Command::new(&*MASTIC).args(arguments).current_dir(&dir).output().expect("it can be started");
         assert!(output.status.success(), "mastic {}", arguments.join(" "));
         output.stdout
     };

@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -22,8 +22,14 @@ static ENGINE: Mutex<()> = Mutex::new(());
 /// Engine and images are made ready once per test program.
 static READY: OnceLock<()> = OnceLock::new();
 
+/// Names another program to be tested than the one that was compiled together with the tests: a release build, say, which is what
+/// users run, and takes a quarter of the time for what it does itself.
+const OTHER: &str = "MASTIC_TEST_BINARY";
 /// The program under test.
-pub const MASTIC: &str = env!("CARGO_BIN_EXE_mastic");
+pub static MASTIC: LazyLock<String> =
+    LazyLock::new(|| std::env::var(OTHER).unwrap_or_else(|_| env!("CARGO_BIN_EXE_mastic").to_owned()));
+/// Seconds for which newer containers stay well in the upgrades of tests that say nothing of it: five by default.
+const SOAK: &str = "1";
 
 /// What an ended program left.
 #[derive(Debug)]
@@ -200,8 +206,8 @@ impl Cloud {
     pub fn command(&self, arguments: &[&str]) -> Command {
         // Where the engine has a network of its own, only from inside can its APIs be reached.
         let mut command = match &self.private {
-            Some(engine) => engine.home().command(MASTIC),
-            None => Command::new(MASTIC),
+            Some(engine) => engine.home().command(&*MASTIC),
+            None => Command::new(&*MASTIC),
         };
         command
             .args(arguments)
@@ -209,6 +215,10 @@ impl Cloud {
             .env_remove("MASTIC_PROFILE")
             .env("MASTIC_STATE_DIR", self.state())
             .stdin(Stdio::null());
+        let upgrades = arguments.iter().any(|word| ["upgrade", "resume"].contains(word));
+        if upgrades && !arguments.contains(&"--soak") {
+            command.args(["--soak", SOAK]);
+        }
         command
     }
 
@@ -216,7 +226,7 @@ impl Cloud {
     pub fn bounded(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command
-            .args(["120", MASTIC])
+            .args(["120", &MASTIC])
             .args(arguments)
             .current_dir(self.dir.path())
             .env_remove("MASTIC_PROFILE")
@@ -241,7 +251,7 @@ impl Cloud {
         script
             .args(["120", "script", "--quiet", "--return", "--command", shell, "/dev/null"])
             .current_dir(self.dir.path());
-        script.env_remove("MASTIC_PROFILE").env("MASTIC_STATE_DIR", self.state()).env("MASTIC", MASTIC);
+        script.env_remove("MASTIC_PROFILE").env("MASTIC_STATE_DIR", self.state()).env("MASTIC", &*MASTIC);
         script.env("SHELL", "/bin/sh");
         let mut child = script
             .stdin(Stdio::piped())

@@ -93,7 +93,20 @@ fn a_release_must_be_changed_and_changed_back_without_a_failed_request_and_with_
     assert!(secrets.values().all(|secret| !lines.stdout.contains(secret)), "a secret is in the diff");
     lines.says("mastic/keystone:2026.1");
 
-    let back = cloud.mastic(&["rollback", "--yes", "--json"]).ok();
+    // From another machine, which has the profile and the secrets, and from which neither an index nor a registry is reached: what
+    // returns is on the hosts.
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = cloud.command(arguments);
+        command.env("MASTIC_STATE_DIR", cloud.dir.path().join("elsewhere"));
+        command.envs(
+            ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"]
+                .map(|name| (name, "http://127.0.0.1:9")),
+        );
+        Cloud::run(&mut command)
+    };
+    elsewhere(&["rollback", "--yes"]).code(1).says("mastic secrets import");
+    elsewhere(&["secrets", "import", "state"]).ok();
+    let back = elsewhere(&["rollback", "--yes", "--json"]).ok();
     assert_available(&back.json(), "rollback");
     assert!(back.took < Duration::from_mins(1), "a rollback took {:?}", back.took);
     logins.assert_none_failed("over upgrade and rollback");

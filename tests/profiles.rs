@@ -479,6 +479,37 @@ fn what_stands_by_must_be_a_program_that_waits_and_says_so_in_memory() {
     }
 }
 
+/// Whatever takes messages of its project's queues loses none when it is told to end (templates/shared/finishing.py).
+#[test]
+fn a_service_of_the_bus_must_finish_what_it_has_taken() {
+    let (_, _, desired) = shipped("all-in-one");
+    let bus = [
+        "cinder-backup",
+        "cinder-scheduler",
+        "cinder-volume",
+        "heat-engine",
+        "neutron-periodic-workers",
+        "neutron-rpc-server",
+        "nova-compute",
+        "nova-conductor",
+        "nova-scheduler",
+    ];
+    for name in bus {
+        let spec =
+            desired.containers.values().find(|spec| spec.name().as_str() == name).expect("it is there");
+        let scripts = spec.files.iter().map(|file| (&file.path, String::from_utf8_lossy(&file.content)));
+        let started = spec.command.join(" ");
+        let finishes = |text: &str| text.contains("RPCServer.stop") && text.contains("taken.get(server)");
+        // What is started may be a script that starts the one that counts.
+        let all: Vec<_> = scripts.collect();
+        let by_name =
+            |text: &str| all.iter().filter(|(path, _)| text.contains(path.as_str())).collect::<Vec<_>>();
+        let direct = by_name(&started);
+        let second = direct.iter().flat_map(|(_, text)| by_name(text));
+        assert!(direct.iter().copied().chain(second).any(|(_, text)| finishes(text)), "{name}: {started}");
+    }
+}
+
 /// Lines of a service's folder that say something: of service.yaml and templates, scripts included.
 fn lines_of(service: &str) -> usize {
     let folder = fixture::root().join("templates").join(service);

@@ -38,6 +38,8 @@ if name == "backup":
 
     mastic_nfs.mend_backup()
 
+{% include "shared/finishing.py" %}
+
 {% include "shared/stand-by.py" %}
 
 sys.argv[0] = f"cinder-{name}"

@@ -49,6 +49,8 @@ def started(service):
     threading.Thread(target=look, args=(interval,), daemon=True).start()
 
 
+{% include "shared/finishing.py" %}
+
 {% include "shared/stand-by.py" %}
 
 

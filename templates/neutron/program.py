@@ -1,4 +1,4 @@
-"""Runs a program of Neutron that can stand by: program.py NAME [ARGUMENTS...]"""
+"""Runs a program of Neutron that finishes what it has begun, and can stand by: program.py NAME [ARGUMENTS...]"""
 
 import importlib.metadata
 import sys
@@ -8,6 +8,8 @@ name = sys.argv.pop(1)
 # First of all: in older releases it makes all that follows cooperative.
 main = command.load()
 from mastic_ending import leave  # noqa: E402
+
+{% include "shared/finishing.py" %}
 
 {% include "shared/stand-by.py" %}
 

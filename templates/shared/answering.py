@@ -7,9 +7,8 @@ connection in both directions, the queue, and the loop that serves requests, whi
 connection does. GET answers 200 while every server answered its last call and within the last minute, else 503. Needs
 `rpc_ping_enabled`. There is nothing to answer before the first RPC server runs, which services start last.
 
-Told to end, a service first finishes what it has taken from its queues, and nova-compute the servers that it builds. Else Nova
-sets those to ERROR for good, and from 2026.2 on loses requests in silence: it ends the threads that they need before it waits
-for them. What is asked of nova-compute while it is away waits in its queue; started again, Nova takes those servers, too, for
+Told to end, a service first finishes what it has taken from its queues, and nova-compute the servers that it builds: Nova would
+set those to ERROR for good. What is asked of nova-compute while it is away waits in its queue; started again, Nova takes those servers, too, for
 ones whose build was cut off, and sets them to ERROR. Where it has ended with nothing unfinished, nothing was.
 """
 
@@ -21,17 +20,16 @@ del sys.argv[1:4]
 # First of all: it may replace Python's threads and sockets (eventlet), and what is imported before keeps the old ones.
 program = importlib.import_module(module)
 
-import functools  # noqa: E402
 import http.server  # noqa: E402
 import os  # noqa: E402
-import threading  # noqa: E402
-import time  # noqa: E402
 
 import oslo_messaging  # noqa: E402
 from mastic_ending import leave  # noqa: E402
-from oslo_messaging.rpc.server import RPCServer  # noqa: E402
 
-EVERY, STALE, END = 15, 60, 30
+{% include "shared/finishing.py" %}
+
+
+EVERY, STALE = 15, 60
 # A build waits for the switch's agent, which may be starting as well: on two busy cores it takes three quarters of a minute.
 BUILDS = 100
 # When each server answered last; 0 after a failure.
@@ -40,8 +38,6 @@ answered = {}
 builds = {}
 # There while nova-compute has ended with nothing unfinished: from its end to its next start.
 FINISHED = "/var/lib/nova/finished"
-# Messages that each server has taken and not yet dealt with.
-taken, lock = {}, threading.Lock()
 
 
 def watch(server, transport, target):
@@ -76,7 +72,6 @@ class Listener(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
 
-# The class finds these methods by a mark on them, which `wraps` takes over.
 @functools.wraps(RPCServer.start)
 def start(server, *arguments, **options):
     for manager in server.dispatcher.endpoints:
@@ -105,38 +100,14 @@ def stop(server, *arguments, **options):
         time.sleep(0.1)
     answered.pop(server, None)
     real_stop(server, *arguments, **options)
-    # Now that nothing comes any more.
     while (taken.get(server) or building()) and time.monotonic() < ends:
         time.sleep(0.05)
     if semaphore and not taken.get(server) and not building():
         open(FINISHED, "w").close()
 
 
-def count(server, by):
-    with lock:
-        taken[server] = taken.get(server, 0) + by
-
-
-def take(server, message):
-    count(server, 1)
-    try:
-        real_take(server, message)
-    except BaseException:
-        count(server, -1)
-        raise
-
-
-def process(server, message):
-    try:
-        real_process(server, message)
-    finally:
-        count(server, -1)
-
-
-real_start, real_stop = RPCServer.start, RPCServer.stop
-real_take, real_process = RPCServer._on_incoming, RPCServer._process_incoming
+real_start = RPCServer.start
 RPCServer.start, RPCServer.stop = start, stop
-RPCServer._on_incoming, RPCServer._process_incoming = take, process
 
 {% include "shared/stand-by.py" %}
 

@@ -86,6 +86,9 @@ pub struct UpgradeArgs {
     /// Make no restore point before it begins
     #[arg(long)]
     pub no_backup: bool,
+    /// Begin although checks of what is to be upgraded fail
+    #[arg(long)]
+    pub unwell: bool,
     /// Where it fails, roll back all of it
     #[arg(long)]
     pub all_or_nothing: bool,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::commands::change::{Change, blocked, client_files};
-use crate::cli::commands::prechecks;
+use crate::cli::commands::{check, prechecks};
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::interrupt::Interruptible;
@@ -18,7 +18,7 @@ use crate::engine::EngineErrorKind;
 use crate::execute::{self, Outcome, RunReport};
 use crate::journal::{self, Stopping};
 use crate::model::{ContainerName, ContainerState, DeploymentName, Desired, HostName, Observed, SpecRecord};
-use crate::plan::{self, Accept, Plan};
+use crate::plan::{self, Accept, Plan, Purpose};
 use crate::profile::{Library, Profile};
 use crate::store::journal_file::{self, Unsettled};
 use crate::store::{lock, secrets, tls};
@@ -54,6 +54,9 @@ pub async fn carry_out(
     }
     if plan.purpose.reconciles() {
         prechecks::refuse_taken_ports(change.loaded, &observed, &plan).await?;
+    }
+    if plan.purpose == Purpose::Upgrade && !observed.is_upgrading() && !change.unwell {
+        check::refuse_unwell(context, change.loaded, change.engines, &observed, &plan.selection).await?;
     }
     let plan = agree(context, change, plan)?;
 

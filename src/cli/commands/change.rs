@@ -82,6 +82,8 @@ pub struct Change<'a> {
     pub probe: bool,
     /// How long nothing may come to its end.
     pub progress_deadline: Duration,
+    /// Whether an upgrade begins although what it is to change is not well.
+    pub unwell: bool,
 }
 
 impl<'a> Change<'a> {
@@ -94,6 +96,7 @@ impl<'a> Change<'a> {
             message: String::new(),
             probe: false,
             progress_deadline: PROGRESS_DEADLINE,
+            unwell: false,
         }
     }
 }

@@ -8,16 +8,19 @@ use futures::future::join_all;
 use serde_json::json;
 
 use crate::cli::args::CheckArgs;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::printer::table;
-use crate::cli::session::Make;
+use crate::cli::session::{Loaded, Make};
 use crate::engine::{Engine, ExecRequest};
 use crate::model::labels::LabelRole;
-use crate::model::{CheckSpec, ContainerId, ContainerState, spec::SpecRecord};
+use crate::model::{CheckSpec, ContainerId, ContainerState, Observed, spec::SpecRecord};
+use crate::plan::Selection;
 
 /// Between two looks at what sends no event: a container that does not run, a token that is refused.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How long a container may take to pass its check before an upgrade of it is refused.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One check's result.
 struct Row {
@@ -34,31 +37,9 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
     let observed = context.observe(&loaded, &engines).await?;
     let selection = context.selection(&args.selection, &loaded, &observed)?;
     let redactor = context.redactor(&loaded)?;
-    let mut checks = Vec::new();
     // One deadline for all that is asked, one after the other or at once.
     let ends = Instant::now() + Duration::from_secs(u64::from(args.wait));
-    for (engine, container) in context.running(&loaded, &engines, &[]).await? {
-        let Some(labels) = container.slot_labels.clone() else { continue };
-        if labels.role != LabelRole::Service || !selection.has(&labels.set, &labels.service) {
-            continue;
-        }
-        // What an open upgrade keeps does not serve.
-        if observed.is_superseded(&labels) && container.state != ContainerState::Running {
-            continue;
-        }
-        let redactor = &redactor;
-        checks.push(async move {
-            let began = Instant::now();
-            let what = labels.container.to_string();
-            let record: Option<SpecRecord> = serde_json::from_str(&labels.spec).ok();
-            let check = record.and_then(|record| record.check);
-            let (ok, detail) =
-                patiently(ends, async |left| one(&engine, &container.id, check.as_ref(), left).await).await;
-            let detail = redactor.redact(&detail).into_owned();
-            Row { what, ok, detail, seconds: began.elapsed().as_secs_f64() }
-        });
-    }
-    let mut rows = join_all(checks).await;
+    let mut rows = containers(context, &loaded, &engines, &observed, &selection, ends).await?;
     if rows.is_empty() {
         return Err(CliError::new("nothing is deployed").help("`mastic deploy`").into());
     }
@@ -108,6 +89,65 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<Exit> {
             .into());
     }
     Ok(Exit::Done)
+}
+
+/// Requires that what an upgrade is to change is well: whatever fails later could not be told from what had failed before.
+pub async fn refuse_unwell(
+    context: &Context,
+    loaded: &Loaded,
+    engines: &Engines,
+    observed: &Observed,
+    selection: &Selection,
+) -> Result<()> {
+    let ends = Instant::now() + PATIENCE;
+    let rows = containers(context, loaded, engines, observed, selection, ends).await?;
+    let failed: Vec<String> =
+        rows.iter().filter(|row| !row.ok).map(|row| format!("  {}: {}", row.what, row.detail)).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let (count, all) = (failed.len(), rows.len());
+    Err(CliError::new(format!(
+        "the cloud is not well: {count} of {all} checks failed; nothing was touched\n{}",
+        failed.join("\n")
+    ))
+    .help("`mastic start` starts what does not run, `mastic logs NAME` shows what it says; `--unwell` upgrades it all the same")
+    .into())
+}
+
+/// Runs the checks of all containers of a part that should serve, at once.
+async fn containers(
+    context: &Context,
+    loaded: &Loaded,
+    engines: &Engines,
+    observed: &Observed,
+    selection: &Selection,
+    ends: Instant,
+) -> Result<Vec<Row>> {
+    let redactor = context.redactor(loaded)?;
+    let mut checks = Vec::new();
+    for (engine, container) in context.running(loaded, engines, &[]).await? {
+        let Some(labels) = container.slot_labels.clone() else { continue };
+        if labels.role != LabelRole::Service || !selection.has(&labels.set, &labels.service) {
+            continue;
+        }
+        // What an open upgrade keeps does not serve.
+        if observed.is_superseded(&labels) && container.state != ContainerState::Running {
+            continue;
+        }
+        let redactor = &redactor;
+        checks.push(async move {
+            let began = Instant::now();
+            let what = labels.container.to_string();
+            let record: Option<SpecRecord> = serde_json::from_str(&labels.spec).ok();
+            let check = record.and_then(|record| record.check);
+            let (ok, detail) =
+                patiently(ends, async |left| one(&engine, &container.id, check.as_ref(), left).await).await;
+            let detail = redactor.redact(&detail).into_owned();
+            Row { what, ok, detail, seconds: began.elapsed().as_secs_f64() }
+        });
+    }
+    Ok(join_all(checks).await)
 }
 
 /// Asks until the answer is good or the time is over. What asks is told the seconds left, to wait by itself.

@@ -64,6 +64,7 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         point: left,
         edits,
         progress_deadline: Duration::from_secs(args.progress_deadline),
+        unwell: args.unwell,
     };
     let (exit, held) = match asked.carry_out(context, &loaded, observed, options).await {
         // Only what has failed is taken back, and not what somebody did not agree to or has interrupted.
@@ -250,6 +251,7 @@ pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
         point: None,
         edits,
         progress_deadline: PROGRESS_DEADLINE,
+        unwell: true,
     };
     let (exit, left) = asked.carry_out(context, &loaded, observed, options).await?;
     if left.is_some() {
@@ -305,6 +307,7 @@ pub async fn commit(context: &Context, args: &CommitArgs) -> Result<Exit> {
         point: None,
         edits: Edits::release(to.as_str()),
         progress_deadline: PROGRESS_DEADLINE,
+        unwell: true,
     };
     let (exit, _) = asked.carry_out(context, &loaded, observed, options).await?;
     let gone = if to == held.release { format!("what was kept of {to}") } else { held.release.to_string() };
@@ -339,6 +342,8 @@ struct Asked<'a> {
     edits: Edits,
     /// How long nothing may come to its end.
     progress_deadline: Duration,
+    /// Whether it begins although what it is to change is not well.
+    unwell: bool,
 }
 
 impl Asked<'_> {
@@ -361,6 +366,7 @@ impl Asked<'_> {
             message,
             probe: self.probe,
             progress_deadline: self.progress_deadline,
+            unwell: self.unwell,
             ..Change::new(loaded, &engines, self.consent)
         };
         let planner = |observed: &Observed| context.plan(&desired, observed, &options);

@@ -243,6 +243,14 @@ fn an_upgrade_without_room_for_its_data_or_its_restore_point_must_touch_nothing(
     volume("mariadb_backup", ["type=tmpfs", "device=tmpfs", "o=size=64k,mode=0750,uid=800,gid=800"]);
     cloud.mastic(&["deploy", "--yes"]).ok();
     let before = cloud.containers();
+
+    // What is not well is not upgraded: nobody could tell what fails by the upgrade from what had failed before.
+    let toolbox = before.keys().find(|name| name.contains("toolbox")).expect("it is there");
+    cloud.docker(&["stop", "--time", "0", toolbox]);
+    let sick = cloud.mastic(UPGRADE).code(1).says("the cloud is not well: 1 of ").says("nothing was touched");
+    sick.says("toolbox: it does not run").says("--unwell");
+    cloud.docker(&["start", toolbox]);
+    let before = cloud.containers();
     let is_as_before = || {
         let after = cloud.containers();
         assert!(before.iter().all(|(name, seen)| after.get(name) == Some(seen)), "{before:#?}\n{after:#?}");

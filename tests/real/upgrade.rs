@@ -55,7 +55,9 @@ impl Drop for Logins {
 #[track_caller]
 fn assert_available(report: &serde_json::Value, when: &str) {
     let seen = &report["availability"]["keystone_api"];
-    assert!(seen["requests"].as_u64().is_some_and(|n| n >= 20), "{when}: {report:#}");
+    // Ten a second, and half of that on a machine that has other things to do.
+    let seconds = report["seconds"].as_f64().expect("a number");
+    assert!(seen["requests"].as_f64().is_some_and(|n| n >= 5.0 * seconds), "{when}: {report:#}");
     assert_eq!(seen["failed"], 0, "{when}: {seen:#}");
 }
 

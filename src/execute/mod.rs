@@ -3,8 +3,10 @@
 //! What fails is undone set by set (`unwind`); what a run did, and how long each part took, is its [`RunReport`].
 
 mod findings;
+mod generation;
 mod keeping;
 mod perform;
+mod progress;
 mod report;
 mod run;
 mod unwind;

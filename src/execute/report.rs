@@ -176,7 +176,7 @@ pub fn empty_report(plan: &Plan) -> String {
 ///
 /// A step's own time is how long it took once everything before it was done. Only starting, becoming healthy and running
 /// to the end are a container's own; all else is ours, and counts as nothing.
-pub(super) fn longest_chain(plan: &Plan, steps: &HashMap<u32, StepReport>) -> (f64, Vec<String>) {
+pub(super) fn longest_chain(plan: &Plan, steps: &BTreeMap<u32, StepReport>) -> (f64, Vec<String>) {
     let mut best: HashMap<u32, (f64, Option<u32>)> = HashMap::new();
     for step in &plan.steps {
         let own = match &step.action {

@@ -1,6 +1,6 @@
 //! The walk over the graph.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,23 +10,19 @@ use rand::Rng as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::keeping::PREPARING;
 use super::perform::{Work, fail};
-use super::report::{Outcome, RunReport, SetOutcome, StepReport, longest_chain};
+use super::progress::{Ended, Progress, is_silent};
+use super::report::{Outcome, RunReport, SetOutcome, longest_chain};
 use super::unwind::unwind;
-use super::{Environment, ExecuteError, StepError};
+use super::{Environment, ExecuteError, StepError, generation};
 use crate::engine::EngineErrorKind;
 use crate::journal::entry::{JOURNAL_VERSION, PlannedStep, Stopping};
-use crate::journal::record::RECORD_VERSION;
-use crate::journal::{Event as JournalEvent, GenerationRecord, RecordOutcome, SlotRecord};
+use crate::journal::{Event as JournalEvent, GenerationRecord};
 use crate::model::{ContainerState, Desired, HostName, Role, RunId, SetName, TaskPhase};
-use crate::plan::{Action, Change, Mark, Plan, Purpose, SlotPlan, Step, StepId};
+use crate::plan::{Action, Change, Plan, Purpose, SlotPlan, Step};
 use crate::report::Event;
 use crate::report::event::Outcome as EventOutcome;
 use crate::store::journal_file::Journal;
-
-/// Calls to one engine at a time. Waits do not count: they cost the engine nothing.
-const PER_HOST: usize = 4;
 
 /// Carries out a plan that was verified and agreed to, with the deployment's lock held.
 pub async fn run(
@@ -51,13 +47,8 @@ pub async fn run(
         })
         .await?;
     let work = Work::new(environment, plan, desired, run.clone());
-    let walk = Walk {
-        work: &work,
-        journal: &journal,
-        began: Instant::now(),
-        ranks: ranks(plan),
-        stalled: CancellationToken::new(),
-    };
+    let walk =
+        Walk { work: &work, journal: &journal, began: Instant::now(), stalled: CancellationToken::new() };
     let report = walk.all(run).await?;
     let outcome = serde_json::to_value(report.outcome).ok().and_then(|v| v.as_str().map(str::to_owned));
     journal.append(JournalEvent::RunEnded { outcome: outcome.unwrap_or_default() }).await?;
@@ -72,35 +63,10 @@ fn run_id() -> Result<RunId, ExecuteError> {
     Ok(RunId::new(format!("{time}-{salt:08x}"))?)
 }
 
-/// Returns how much comes after each step: the weight of the longest chain that begins with it.
-///
-/// Where calls queue for an engine, those that the rest waits for go first: a run is as long as its longest chain. The weights
-/// are rough (a wait takes seconds, a start tenths of one, all else less); only their order matters.
-fn ranks(plan: &Plan) -> HashMap<StepId, u32> {
-    let mut ranks: HashMap<StepId, u32> = HashMap::new();
-    // A step stands after all that it depends on.
-    for step in plan.steps.iter().rev() {
-        let weight = match &step.action {
-            Action::AwaitHealthy { .. } | Action::AwaitExit { .. } | Action::Register { .. } => 20,
-            Action::AwaitSteady { .. } => 5,
-            Action::StartContainer { .. } | Action::StopContainer { .. } => 3,
-            _ => 1,
-        };
-        let own = ranks.get(&step.id).copied().unwrap_or(0) + weight;
-        ranks.insert(step.id, own);
-        for dep in &step.deps {
-            let after = ranks.entry(*dep).or_default();
-            *after = own.max(*after);
-        }
-    }
-    ranks
-}
-
 struct Walk<'w, 'a> {
     work: &'w Work<'a>,
     journal: &'w Journal,
     began: Instant,
-    ranks: HashMap<StepId, u32>,
     /// Cancelled: nothing has come to its end for too long, and nothing is waited for any more.
     stalled: CancellationToken,
 }
@@ -115,65 +81,6 @@ pub(super) fn stopping(host: &HostName, action: &Action) -> Option<Stopping> {
     }
 }
 
-/// Returns the host whose engine a step keeps busy.
-fn engine_called(step: &Step) -> Option<&HostName> {
-    let free = step.action.is_wait() || matches!(step.action, Action::Staged | Action::Proven);
-    step.host.as_ref().filter(|_| !free)
-}
-
-/// Returns how long a step may take by what it is: a task's deadline, the time to end, or to answer what is under way. Such time is
-/// no lack of progress.
-fn own_time(action: &Action) -> Duration {
-    let seconds = match action {
-        Action::AwaitExit { deadline, .. } => *deadline,
-        Action::AwaitSteady { seconds, .. } => *seconds,
-        Action::StopContainer { grace, .. } | Action::DrainServer { grace, .. } => *grace,
-        Action::StandBy { grace, .. } => grace.saturating_add(PREPARING),
-        _ => 0,
-    };
-    Duration::from_secs(seconds.into())
-}
-
-/// What is known while the walk goes on.
-struct Progress {
-    /// When a step last came to its end.
-    last: Instant,
-    /// When the steps under way will have had the time that they may take by what they are.
-    granted: HashMap<StepId, Instant>,
-    /// Calls under way, by host.
-    calls: BTreeMap<HostName, usize>,
-    done: BTreeSet<StepId>,
-    begun: BTreeSet<StepId>,
-    reports: HashMap<u32, StepReport>,
-    failures: Vec<String>,
-    failed_sets: BTreeSet<SetName>,
-    /// A step without a set failed: nothing that depends on it can be done.
-    failed_steps: BTreeSet<StepId>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            last: Instant::now(),
-            granted: HashMap::new(),
-            calls: BTreeMap::new(),
-            done: BTreeSet::new(),
-            begun: BTreeSet::new(),
-            reports: HashMap::new(),
-            failures: Vec::new(),
-            failed_sets: BTreeSet::new(),
-            failed_steps: BTreeSet::new(),
-        }
-    }
-
-    /// Returns since when something should have come to its end.
-    fn idle_since(&self) -> Instant {
-        self.granted.values().copied().fold(self.last, Instant::max)
-    }
-}
-
-type Ended = (StepId, f64, f64, Result<(), StepError>);
-
 impl Walk<'_, '_> {
     async fn all(&self, run: RunId) -> Result<RunReport, ExecuteError> {
         let plan = self.work.plan;
@@ -181,27 +88,15 @@ impl Walk<'_, '_> {
         let reporter = environment.reporter.as_ref();
         let title = format!("{} {}", plan.purpose.as_str(), plan.deployment);
         reporter.on(Event::Phase { title, total: Some(plan.steps.len()) });
-        let record = self.record(&run);
+        let record = generation::begun(self.work, &run);
 
-        let mut progress = Progress::new();
+        let mut progress = Progress::new(plan, Instant::now());
         let mut running: FuturesUnordered<BoxFuture<'_, Result<Ended, ExecuteError>>> =
             FuturesUnordered::new();
         let mut interrupted = false;
         loop {
             if !interrupted {
-                let mut ready: Vec<&Step> =
-                    plan.steps.iter().filter(|step| Self::may_begin(step, &progress)).collect();
-                ready.sort_by_key(|step| std::cmp::Reverse(self.ranks.get(&step.id)));
-                for step in ready {
-                    if let Some(host) = engine_called(step) {
-                        let calls = progress.calls.entry(host.clone()).or_default();
-                        if *calls >= PER_HOST {
-                            continue;
-                        }
-                        *calls += 1;
-                    }
-                    progress.begun.insert(step.id);
-                    progress.granted.insert(step.id, Instant::now() + own_time(&step.action));
+                for step in progress.begin(Instant::now()) {
                     running.push(Box::pin(self.one(step, record.as_ref())));
                 }
                 // Steps without a call are done at once and may free others; `running` yields them next.
@@ -223,11 +118,11 @@ impl Walk<'_, '_> {
                 }
             };
             let Some(ended) = ended else { break };
-            self.note(ended?, &mut progress);
+            progress.end(ended?, Instant::now());
         }
 
         drop(running);
-        let unfinished = self.unfinished(&progress);
+        let unfinished = progress.unfinished();
         let mut sets: BTreeMap<SetName, SetOutcome> = self
             .work
             .plan
@@ -238,20 +133,20 @@ impl Walk<'_, '_> {
                 (set, outcome)
             })
             .collect();
-        let mut failures = std::mem::take(&mut progress.failures);
+        let mut failures = progress.take_failures();
         let wrong = !failures.is_empty() || interrupted;
         let (mut broken, mut returned) = (false, false);
         if wrong {
             let touched: Vec<SetName> =
-                unfinished.iter().filter(|set| self.touched(set, &progress)).cloned().collect();
+                unfinished.iter().filter(|set| progress.is_touched(set)).cloned().collect();
             if touched.is_empty() {
                 // Every set that was touched is new: nothing was undone, only cleaning up failed.
-                broken = progress.failed_sets.iter().any(|set| !unfinished.contains(set))
-                    || self.failed_to_furnish(&progress);
+                broken = progress.failed_sets().any(|set| !unfinished.contains(set))
+                    || progress.has_failed_to_furnish();
                 returned = unfinished.len() == sets.len() && self.returns().await;
             } else if self.returns().await {
                 reporter.on(Event::Phase { title: "returning to what was".to_owned(), total: None });
-                let stays = |slot: &SlotPlan| self.stays(slot, &progress);
+                let stays = |slot: &SlotPlan| progress.stays(slot);
                 let (undone, more) = unwind(self.work, self.journal, &touched, &stays).await?;
                 broken = !more.is_empty();
                 returned = !broken;
@@ -273,11 +168,10 @@ impl Walk<'_, '_> {
         if wrong {
             self.cancelled(&progress);
         }
-        let record = record.map(|record| if returned { Self::as_before(record) } else { record });
-        self.end(record, outcome, &mut progress, &mut failures).await?;
-        let (longest_chain_seconds, chain) = longest_chain(plan, &progress.reports);
-        let mut steps: Vec<StepReport> = progress.reports.into_values().collect();
-        steps.sort_by_key(|step| step.id);
+        let record = record.map(|record| if returned { generation::as_before(record) } else { record });
+        failures.extend(self.end(record, outcome, &mut progress).await?);
+        let reports = progress.into_reports();
+        let (longest_chain_seconds, chain) = longest_chain(plan, &reports);
         Ok(RunReport {
             version: 1,
             run: Some(run),
@@ -288,26 +182,17 @@ impl Walk<'_, '_> {
             longest_chain_seconds,
             longest_chain: chain,
             sets,
-            steps,
+            steps: reports.into_values().collect(),
             availability: environment.watch.as_ref().map(|watch| watch.seen()).unwrap_or_default(),
             failures,
         })
     }
 
-    /// A step begins when all before it is done, and neither its set nor anything it stands on has failed.
-    fn may_begin(step: &Step, progress: &Progress) -> bool {
-        !progress.begun.contains(&step.id)
-            && !matches!(step.action, Action::WriteGeneration { mark: Mark::End })
-            && step.set.as_ref().is_none_or(|set| !progress.failed_sets.contains(set))
-            && step.deps.iter().all(|dep| progress.done.contains(dep))
-    }
-
     /// One step: written down, done, written down.
     async fn one(&self, step: &Step, record: Option<&GenerationRecord>) -> Result<Ended, ExecuteError> {
-        let silent = matches!(step.action, Action::Staged | Action::Proven);
-        if silent {
+        if is_silent(step) {
             let now = self.began.elapsed().as_secs_f64();
-            return Ok((step.id, now, now, Ok(())));
+            return Ok(Ended { step: step.id, from: now, to: now, result: Ok(()) });
         }
         let began = self.began.elapsed();
         let environment = self.work.environment;
@@ -355,55 +240,7 @@ impl Walk<'_, '_> {
             Err(error) => EventOutcome::Failed(error.message.clone()),
         };
         reporter.on(Event::Finished { key, outcome, took: ended.saturating_sub(began) });
-        Ok((step.id, began.as_secs_f64(), ended.as_secs_f64(), result))
-    }
-
-    /// Takes the end of a step into account.
-    fn note(&self, (id, began, ended, result): Ended, progress: &mut Progress) {
-        let Some(step) = self.work.plan.step(id) else { return };
-        if let Some(calls) = engine_called(step).and_then(|host| progress.calls.get_mut(host)) {
-            *calls = calls.saturating_sub(1);
-        }
-        let outcome = if result.is_ok() { "done" } else { "failed" };
-        let deps = step.deps.iter().map(|dep| dep.0).collect();
-        let title = step.action.to_string();
-        progress.reports.insert(id.0, StepReport { id: id.0, title, deps, began, ended, outcome });
-        progress.granted.remove(&id);
-        match result {
-            Ok(()) => {
-                progress.last = Instant::now();
-                progress.done.insert(id);
-            }
-            Err(error) => {
-                progress.failed_steps.insert(id);
-                progress.failed_sets.extend(step.set.clone());
-                let place = step.slot.as_ref().map(|slot| format!("{slot}: ")).unwrap_or_default();
-                progress.failures.push(format!("{place}{}: {}", step.action, error.message));
-            }
-        }
-    }
-
-    /// Returns the sets that are not proven, the last launched first.
-    fn unfinished(&self, progress: &Progress) -> Vec<SetName> {
-        let plan = self.work.plan;
-        let mut sets: Vec<SetName> = plan
-            .changing_sets()
-            .into_iter()
-            .filter(|set| {
-                let mut proofs = plan
-                    .steps
-                    .iter()
-                    .filter(|s| s.set.as_ref() == Some(set) && s.action == Action::Proven)
-                    .peekable();
-                if proofs.peek().is_some() {
-                    return proofs.any(|s| !progress.done.contains(&s.id));
-                }
-                // A set that is only cleaned up or removed is finished when all its steps are done.
-                plan.steps.iter().any(|s| s.set.as_ref() == Some(set) && !progress.done.contains(&s.id))
-            })
-            .collect();
-        sets.reverse();
-        sets
+        Ok(Ended { step: step.id, from: began.as_secs_f64(), to: ended.as_secs_f64(), result })
     }
 
     /// Whether a failure is taken back. What is destroyed is gone, and what has started may as well go on; and newer containers do
@@ -445,42 +282,9 @@ impl Walk<'_, '_> {
         any
     }
 
-    /// Between releases what is proven stays, and what was not begun is left alone: a service has parts in several sets, and an
-    /// older part may not start any more beside a newer one, nor serve it. Otherwise a set returns as a whole.
-    fn stays(&self, slot: &SlotPlan, progress: &Progress) -> bool {
-        if !matches!(self.work.plan.purpose, Purpose::Upgrade | Purpose::Rollback) {
-            return false;
-        }
-        let steps = || {
-            self.work.plan.steps.iter().filter(|step| {
-                step.slot.as_ref() == Some(&slot.slot)
-                    && !matches!(step.action, Action::RemoveContainer { .. })
-            })
-        };
-        let begun = steps().any(|step| progress.begun.contains(&step.id));
-        !begun || steps().all(|step| progress.done.contains(&step.id))
-    }
-
-    /// Returns whether any call was made for a set.
-    fn touched(&self, set: &SetName, progress: &Progress) -> bool {
-        self.work.plan.steps.iter().any(|step| {
-            step.set.as_ref() == Some(set)
-                && progress.begun.contains(&step.id)
-                && !matches!(step.action, Action::Staged | Action::Proven)
-        })
-    }
-
-    /// Flavors and networks belong to no set: nothing is undone for them, and nothing was.
-    fn failed_to_furnish(&self, progress: &Progress) -> bool {
-        let steps = self.work.plan.steps.iter();
-        steps
-            .filter(|step| matches!(step.action, Action::Furnish { .. }))
-            .any(|step| progress.failed_steps.contains(&step.id))
-    }
-
-    fn cancelled(&self, progress: &Progress) {
+    fn cancelled(&self, progress: &Progress<'_>) {
         let reporter = self.work.environment.reporter.as_ref();
-        for step in self.work.plan.steps.iter().filter(|step| !progress.begun.contains(&step.id)) {
+        for step in progress.left() {
             let key = step.id.to_string();
             reporter.on(Event::Started {
                 key: key.clone(),
@@ -491,120 +295,22 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// The history's first line about this generation; none when the plan makes none.
-    fn record(&self, run: &RunId) -> Option<GenerationRecord> {
-        let (plan, desired) = (self.work.plan, self.work.desired);
-        let generation = plan.generation?;
-        let slots = plan
-            .slots
-            .iter()
-            .filter_map(|slot| {
-                let record = desired.form(&slot.slot, slot.side)?.record(&desired.init_digest);
-                let name = slot.successor.as_ref().map(|s| s.name().to_owned()).unwrap_or_default();
-                let generation = slot.to.or(slot.from).unwrap_or(generation);
-                let change = slot.change.as_str().to_owned();
-                let spec_hash = record.hash();
-                Some((
-                    slot.slot.to_string(),
-                    SlotRecord { name, generation, change, spec_hash, spec: record },
-                ))
-            })
-            .collect();
-        Some(GenerationRecord {
-            version: RECORD_VERSION,
-            generation,
-            deployment: plan.deployment.clone(),
-            release: plan.release.clone(),
-            purpose: plan.purpose.as_str().to_owned(),
-            run: run.clone(),
-            began_at: now(),
-            ended_at: None,
-            seconds: None,
-            outcome: RecordOutcome::Running,
-            operator: self.work.environment.operator.clone(),
-            message: self.work.environment.message.clone(),
-            profile: desired.profile_digest.clone(),
-            identity: None,
-            secrets: self.work.environment.secrets.clone(),
-            cloud: None,
-            held: plan.holding.clone(),
-            returning: plan.returning().cloned(),
-            availability: BTreeMap::new(),
-            slots,
-            removed: plan
-                .slots
-                .iter()
-                .filter(|slot| slot.change == Change::Remove)
-                .map(|slot| slot.slot.to_string())
-                .collect(),
-        })
-    }
-
-    /// A return to an older release that was taken back: what served before serves.
-    fn as_before(mut record: GenerationRecord) -> GenerationRecord {
-        if let Some(to) = record.returning.take() {
-            record.release = to.from;
-        }
-        record
-    }
-
-    /// The history's last line about this generation: written however the run went.
+    /// The history's last line about this generation: written however the run went. Returns what failed in that.
     async fn end(
         &self,
         record: Option<GenerationRecord>,
         outcome: Outcome,
-        progress: &mut Progress,
-        failures: &mut Vec<String>,
-    ) -> Result<(), ExecuteError> {
-        let Some(mut record) = record else { return Ok(()) };
-        record.availability =
-            self.work.environment.watch.as_ref().map(|watch| watch.seen()).unwrap_or_default();
-        record.ended_at = Some(now());
-        record.seconds = Some(self.began.elapsed().as_secs_f64());
-        record.outcome = match outcome {
-            Outcome::Done | Outcome::Nothing => RecordOutcome::Done,
-            Outcome::Undone => RecordOutcome::Undone,
-            Outcome::Failed => RecordOutcome::Failed,
-            Outcome::Interrupted => RecordOutcome::Interrupted,
-        };
-        // Only a step that was carried out has told Keystone anything; before it, what was told earlier still holds.
-        let told = self.work.plan.steps.iter().find_map(|step| match &step.action {
-            Action::Register { identity } if progress.done.contains(&step.id) => Some(identity.clone()),
-            _ => None,
-        });
-        record.identity = told.or_else(|| self.work.plan.registered.clone());
-        let made = self.work.plan.steps.iter().find_map(|step| match &step.action {
-            Action::Furnish { cloud } if progress.done.contains(&step.id) => Some(cloud.clone()),
-            _ => None,
-        });
-        record.cloud = made.or_else(|| self.work.plan.furnished.clone());
-        if outcome == Outcome::Done {
-            record.held.clone_from(&self.work.plan.held);
-        } else {
-            // What was not carried out is not what is there.
-            record.slots.retain(|_, slot| slot.change == Change::Keep.as_str());
-        }
-        let ends: Vec<&Step> = self
-            .work
-            .plan
-            .steps
-            .iter()
-            .filter(|step| matches!(step.action, Action::WriteGeneration { mark: Mark::End }))
-            .collect();
-        for step in ends {
-            progress.begun.insert(step.id);
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<String>, ExecuteError> {
+        let Some(record) = record else { return Ok(Vec::new()) };
+        let record =
+            generation::ended(record, self.work, progress, outcome, self.began.elapsed().as_secs_f64());
+        for step in progress.begin_last() {
             let ended = self.one(step, Some(&record)).await?;
-            if let (_, _, _, Err(error)) = &ended {
-                failures.push(format!("{}: {}", step.action, error.message));
-            }
-            self.note(ended, progress);
+            progress.end(ended, Instant::now());
         }
-        Ok(())
+        Ok(progress.take_failures())
     }
-}
-
-fn now() -> String {
-    jiff::Timestamp::now().round(jiff::Unit::Second).map(|t| t.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

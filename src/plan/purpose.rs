@@ -17,6 +17,10 @@ use crate::model::{
 /// Seconds of grace for a container whose label cannot be read.
 const DEFAULT_GRACE: u32 = 10;
 
+/// Seconds of grace where all data goes, too: what a container has in hand then is nobody's any more, and what it would end it
+/// with (the database, the message bus) ends beside it.
+const LAST_GRACE: u32 = 5;
+
 /// One container that a plan is about.
 #[derive(Clone, Copy)]
 struct Item<'a> {
@@ -321,8 +325,11 @@ pub fn destroy(observed: &Observed, release: ReleaseName, volumes: &Volumes, opt
     for item in items(observed) {
         let mut deps = Vec::new();
         if item.is_live() {
-            let action =
-                Action::StopContainer { container: item.target(), grace: item.grace(), freeze: false };
+            let grace = match volumes {
+                Volumes::All => item.grace().min(LAST_GRACE),
+                Volumes::Keep | Volumes::Named(_) => item.grace(),
+            };
+            let action = Action::StopContainer { container: item.target(), grace, freeze: false };
             deps.push(draft.add(Some(&item), None, Vec::new(), action, Undo::Nothing));
         }
         let remove = Action::RemoveContainer { container: item.target() };

@@ -115,6 +115,25 @@ fn what_a_rehearsal_has_left_must_go_with_the_deployment_and_data_must_not() {
 }
 
 #[test]
+fn a_container_must_have_its_time_to_end_but_where_all_data_goes_with_it() {
+    let old = C::service("mariadb").volume("data");
+    let what = desired([old.clone()]);
+    let found = nothing(&what).with(&old, 1, ContainerState::Running);
+    let grace = |volumes: Volumes| {
+        let plan = destroy(&found, what.release.clone(), &volumes, &Options::default());
+        plan.steps.iter().find_map(|step| match step.action {
+            Action::StopContainer { grace, .. } => Some(grace),
+            _ => None,
+        })
+    };
+    let own = what.containers.values().next().map(|spec| spec.stop.grace);
+    assert!(own > Some(5), "{own:?}");
+    assert_eq!(grace(Volumes::Keep), own);
+    assert_eq!(grace(Volumes::Named(["other".to_owned()].into())), own);
+    assert_eq!(grace(Volumes::All), Some(5));
+}
+
+#[test]
 fn a_container_of_somebody_else_must_be_found() {
     let what = desired([C::service("keystone-api")]);
     let old = C::service("keystone-api").tag("2025.2");

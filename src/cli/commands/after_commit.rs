@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cli::args::{BuildArgs, RollbackArgs};
 use crate::cli::commands::carry_out::carry_out;
-use crate::cli::commands::change::{Change, accept};
+use crate::cli::commands::change::{Change, Terms, accept};
 use crate::cli::commands::image;
 use crate::cli::commands::points::{self, Point};
 use crate::cli::commands::status::{age, bytes, to_the_second};
@@ -356,12 +356,9 @@ async fn restore(
         }
         _ => None,
     };
-    let change = Change {
-        message: args.message.clone().unwrap_or_default(),
-        // All APIs are away for a while: that is known.
-        probe: false,
-        ..Change::new(&way.loaded, engines, &args.consent)
-    };
+    // All APIs are away for a while, which is known: nobody looks from outside.
+    let terms = Terms { message: args.message.clone().unwrap_or_default(), ..Terms::new(&args.consent) };
+    let change = Change { loaded: &way.loaded, engines, terms };
     let planner = |observed: &Observed| context.plan(&desired, observed, &options(observed));
     let (exit, document) = carry_out(context, &change, &desired, observed.clone(), &planner).await?;
     if exit == Exit::Done && context.keep(&way.edits)? {

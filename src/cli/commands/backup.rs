@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::args::{BackupArgs, Consent, RestoreArgs};
 use crate::cli::commands::carry_out::carry_out;
-use crate::cli::commands::change::{Change, accept};
+use crate::cli::commands::change::{Change, Terms, accept};
 use crate::cli::commands::points::{Point, Serving, good_name, missing, name_point, points, serving};
 use crate::cli::commands::status::bytes;
 use crate::cli::context::Context;
@@ -135,10 +135,9 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn change<'c>(&'c self, serving: &'c Serving) -> Change<'c> {
-        Change {
-            message: self.message.unwrap_or_default().to_owned(),
-            ..Change::new(&serving.loaded, &serving.engines, &self.consent)
-        }
+        let message = self.message.unwrap_or_default().to_owned();
+        let terms = Terms { message, ..Terms::new(&self.consent) };
+        Change { loaded: &serving.loaded, engines: &serving.engines, terms }
     }
 
     /// Runs the tasks of one phase, and nothing else.

@@ -55,7 +55,7 @@ pub async fn carry_out(
     if plan.purpose.reconciles() {
         prechecks::refuse_taken_ports(change.loaded, &observed, &plan).await?;
     }
-    if plan.purpose == Purpose::Upgrade && !observed.is_upgrading() && !change.unwell {
+    if plan.purpose == Purpose::Upgrade && !observed.is_upgrading() && !change.terms.unwell {
         check::refuse_unwell(context, change.loaded, change.engines, &observed, &plan.selection).await?;
     }
     let plan = agree(context, change, plan)?;
@@ -124,7 +124,7 @@ pub(super) async fn take_lock(
     change: &Change<'_>,
     deployment: &DeploymentName,
 ) -> Result<lock::Lock> {
-    let claim = lock::Claim::of_this_process(&operator(), &change.message);
+    let claim = lock::Claim::of_this_process(&operator(), &change.terms.message);
     let lock = lock::take(change.engines, deployment, &claim).await.map_err(|error| match error {
         lock::LockError::Held(holder) => CliError::new(holder.to_string())
             .exit(Exit::Locked)
@@ -146,7 +146,7 @@ async fn tidy_up(context: &Context, change: &Change<'_>, deployment: &Deployment
     if holder.is_none() && journal_file::unsettled(state, deployment)?.is_empty() {
         return Ok(false);
     }
-    let claim = lock::Claim::of_this_process(&operator(), &change.message);
+    let claim = lock::Claim::of_this_process(&operator(), &change.terms.message);
     let lock = match lock::take(change.engines, deployment, &claim).await {
         Ok(lock) => lock,
         // A living run: it will tidy up after itself.
@@ -262,7 +262,7 @@ fn agree(context: &Context, change: &Change<'_>, plan: Plan) -> Result<Plan> {
         context.printer.say(&plan::render::text(&plan));
     }
     let open: Vec<String> = plan.unaccepted_kinds().iter().map(ToString::to_string).collect();
-    if !open.is_empty() && change.consent.yes {
+    if !open.is_empty() && change.terms.consent.yes {
         return Err(needs_yes(format!(
             "the plan has hazards that --yes does not cover: {}",
             open.join(", ")
@@ -273,7 +273,7 @@ fn agree(context: &Context, change: &Change<'_>, plan: Plan) -> Result<Plan> {
         ))
         .into());
     }
-    if change.consent.yes {
+    if change.terms.consent.yes {
         return Ok(plan);
     }
     let question = if open.is_empty() {
@@ -300,12 +300,13 @@ async fn run(
     cancel: &CancellationToken,
 ) -> Result<RunReport> {
     let redactor = Arc::new(context.redactor(change.loaded)?);
-    let probe = if change.probe { Some(Arc::new(probe(context, change, desired).await?)) } else { None };
+    let probe =
+        if change.terms.probe { Some(Arc::new(probe(context, change, desired).await?)) } else { None };
     let environment = execute::Environment {
         engines: change.engines.clone(),
         reporter: context.reporter.clone(),
         cancel: cancel.clone(),
-        progress_deadline: change.progress_deadline,
+        progress_deadline: change.terms.progress_deadline,
         registrar: Arc::new(crate::cloud::Registrar::new(&change.loaded.state)),
         redactor,
         origins: Arc::new(Sources {
@@ -316,7 +317,7 @@ async fn run(
         secrets: secrets::read(&change.loaded.state)?.fingerprint(),
         state: change.loaded.state.clone(),
         operator: operator(),
-        message: change.message.clone(),
+        message: change.terms.message.clone(),
     };
     let mut report = execute::run(&environment, plan, desired).await;
     if let Some(probe) = probe {

@@ -74,6 +74,13 @@ pub struct Change<'a> {
     pub loaded: &'a Loaded,
     /// The engines.
     pub engines: &'a Engines,
+    /// How.
+    pub terms: Terms<'a>,
+}
+
+/// How a change is to be made, in the words of whoever asks for it.
+#[derive(Debug)]
+pub struct Terms<'a> {
     /// What was agreed to.
     pub consent: &'a Consent,
     /// Why, for the history.
@@ -86,12 +93,10 @@ pub struct Change<'a> {
     pub unwell: bool,
 }
 
-impl<'a> Change<'a> {
+impl<'a> Terms<'a> {
     /// A change that says nothing of itself, and is not looked at from outside.
-    pub fn new(loaded: &'a Loaded, engines: &'a Engines, consent: &'a Consent) -> Self {
+    pub fn new(consent: &'a Consent) -> Self {
         Self {
-            loaded,
-            engines,
             consent,
             message: String::new(),
             probe: false,
@@ -105,11 +110,12 @@ impl<'a> Change<'a> {
 pub async fn deploy(context: &Context, args: &DeployArgs) -> Result<Exit> {
     let loaded = context.load()?;
     let engines = context.engines(&loaded.profile).await?;
-    let change = Change {
+    let terms = Terms {
         message: args.message.clone().unwrap_or_default(),
         probe: args.probe,
-        ..Change::new(&loaded, &engines, &args.consent)
+        ..Terms::new(&args.consent)
     };
+    let change = Change { loaded: &loaded, engines: &engines, terms };
     let (exit, document) = deploy_with(context, &change, args).await?;
     if context.global.json {
         context.printer.data(&document);
@@ -125,7 +131,7 @@ pub async fn deploy_with(
 ) -> Result<(Exit, String)> {
     let Change { loaded, engines, .. } = change;
     let given = args.plan.as_deref().map(read_plan).transpose()?;
-    let accept = accept(change.consent)?;
+    let accept = accept(change.terms.consent)?;
     let observed = context.observe(loaded, engines).await?;
     let selection = match &given {
         Some(plan) => plan.selection.clone(),
@@ -274,7 +280,7 @@ pub async fn stop_or_start(context: &Context, args: &StopArgs, purpose: &Purpose
         ..Options::default()
     };
     let desired = context.desired(&loaded, &engines, Make::Pretend).await?;
-    let change = Change::new(&loaded, &engines, &args.consent);
+    let change = Change { loaded: &loaded, engines: &engines, terms: Terms::new(&args.consent) };
     let (exit, document) = carry_out(context, &change, &desired, observed, &|observed| {
         let plan = match purpose {
             Purpose::Start => plan::start(&desired, observed, &options),
@@ -313,7 +319,7 @@ pub async fn destroy(context: &Context, args: &DestroyArgs) -> Result<Exit> {
     let release = loaded.profile.document.release.clone();
     let began = Instant::now();
     let consent = Consent { yes: args.yes, accept: Vec::new() };
-    let change = Change::new(&loaded, &engines, &consent);
+    let change = Change { loaded: &loaded, engines: &engines, terms: Terms::new(&consent) };
     let desired = nothing(&deployment, &release);
     let (exit, document) = carry_out(context, &change, &desired, observed, &|observed| {
         let plan = plan::destroy(observed, release.clone(), &volumes, &options);

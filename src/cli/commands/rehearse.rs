@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{BuildArgs, Consent, RehearseArgs};
 use crate::cli::commands::carry_out::take_lock;
-use crate::cli::commands::change::Change;
+use crate::cli::commands::change::{Change, Terms};
 use crate::cli::commands::{image, upgrade};
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
@@ -135,7 +135,7 @@ pub(super) async fn play(
     // Nobody may change the data's form while it is copied, and what a dead rehearsal left must not be a living one's.
     let consent = Consent::default();
     let message = format!("rehearses the upgrade to {}", desired.release);
-    let change = Change { message, ..Change::new(target, engines, &consent) };
+    let change = Change { loaded: target, engines, terms: Terms { message, ..Terms::new(&consent) } };
     let lock = take_lock(context, &change, &desired.deployment).await?;
     let place = Place {
         engine,

@@ -31,8 +31,8 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<Exit> {
         message: Some("up".to_owned()),
         probe: false,
     };
-    let change =
-        change::Change { message: "up".to_owned(), ..change::Change::new(&loaded, &engines, &args.consent) };
+    let terms = change::Terms { message: "up".to_owned(), ..change::Terms::new(&args.consent) };
+    let change = change::Change { loaded: &loaded, engines: &engines, terms };
     let (exit, document) = change::deploy_with(context, &change, &deploy).await?;
     if exit != Exit::Done {
         return Ok(exit);

@@ -7,12 +7,11 @@ use anyhow::Result;
 
 use crate::cli::args::{BuildArgs, CommitArgs, Consent, RollbackArgs, Selection, UpgradeArgs};
 use crate::cli::commands::carry_out::carry_out;
-use crate::cli::commands::change::{Change, accept, not_returning};
+use crate::cli::commands::change::{Change, Terms, accept, not_returning};
 use crate::cli::commands::{after_commit, image, points, prechecks, rehearse};
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit, describe};
 use crate::cli::session::{Loaded, Make, needs_yes};
-use crate::execute::PROGRESS_DEADLINE;
 use crate::journal;
 use crate::model::{Generation, Held, ImageName, Observed, ReleaseName, Role, TaskPhase};
 use crate::plan::{self, HazardKind, Options};
@@ -57,15 +56,14 @@ pub async fn upgrade(context: &Context, args: &UpgradeArgs) -> Result<Exit> {
         Some(held) => (points::point_of(held.generation), held.release.clone()),
         None => (format!("generation-{}", observed.last_generation), ledger.release.clone()),
     });
-    let asked = Asked {
-        consent: &args.consent,
-        message: args.message.as_deref(),
+    let terms = Terms {
+        message: args.message.clone().unwrap_or_default(),
         probe: !args.no_probe,
-        point: left,
-        edits,
         progress_deadline: Duration::from_secs(args.progress_deadline),
         unwell: args.unwell,
+        ..Terms::new(&args.consent)
     };
+    let asked = Asked { terms, point: left, edits };
     let (exit, held) = match asked.carry_out(context, &loaded, observed, options).await {
         // Only what has failed is taken back, and not what somebody did not agree to or has interrupted.
         Err(error)
@@ -244,15 +242,12 @@ pub async fn rollback(context: &Context, args: &RollbackArgs) -> Result<Exit> {
     let selection = context.selection(&args.selection, &loaded, &observed)?;
     let same = held.to.as_ref() == Some(&held.release) && edits.pins.is_empty();
     let options = Options { accept: accept(&args.consent)?, selection, ..Options::rollback() };
-    let asked = Asked {
-        consent: &args.consent,
-        message: args.message.as_deref(),
+    let terms = Terms {
+        message: args.message.clone().unwrap_or_default(),
         probe: !args.no_probe,
-        point: None,
-        edits,
-        progress_deadline: PROGRESS_DEADLINE,
-        unwell: true,
+        ..Terms::new(&args.consent)
     };
+    let asked = Asked { terms, point: None, edits };
     let (exit, left) = asked.carry_out(context, &loaded, observed, options).await?;
     if left.is_some() {
         context.printer.say(&format!(
@@ -300,15 +295,12 @@ pub async fn commit(context: &Context, args: &CommitArgs) -> Result<Exit> {
     let (held, observed, loaded) = open_upgrade(context, |_, serves| serves.clone()).await?;
     let to = loaded.profile.document.release.clone();
     let options = Options { accept: accept(&args.consent)?, ..Options::commit() };
-    let asked = Asked {
-        consent: &args.consent,
-        message: args.message.as_deref(),
+    let terms = Terms {
+        message: args.message.clone().unwrap_or_default(),
         probe: !args.no_probe,
-        point: None,
-        edits: Edits::release(to.as_str()),
-        progress_deadline: PROGRESS_DEADLINE,
-        unwell: true,
+        ..Terms::new(&args.consent)
     };
+    let asked = Asked { terms, point: None, edits: Edits::release(to.as_str()) };
     let (exit, _) = asked.carry_out(context, &loaded, observed, options).await?;
     let gone = if to == held.release { format!("what was kept of {to}") } else { held.release.to_string() };
     context.printer.say(&format!("{to} is all that there is; {gone} is gone"));
@@ -333,23 +325,17 @@ async fn open_upgrade(
 
 /// What the three have in common.
 struct Asked<'a> {
-    consent: &'a Consent,
-    message: Option<&'a str>,
-    probe: bool,
+    terms: Terms<'a>,
     /// What the restore point is called, where one is made, and whose data it is.
     point: Option<(String, ReleaseName)>,
     /// What the profile says afterwards.
     edits: Edits,
-    /// How long nothing may come to its end.
-    progress_deadline: Duration,
-    /// Whether it begins although what it is to change is not well.
-    unwell: bool,
 }
 
 impl Asked<'_> {
     /// Returns what is kept afterwards, too.
     async fn carry_out(
-        &self,
+        self,
         context: &Context,
         loaded: &Loaded,
         observed: Observed,
@@ -361,14 +347,7 @@ impl Asked<'_> {
         if let Some((point, release)) = &self.point {
             points::name_point(&mut desired, TaskPhase::Backup, point, release);
         }
-        let message = self.message.unwrap_or_default().to_owned();
-        let change = Change {
-            message,
-            probe: self.probe,
-            progress_deadline: self.progress_deadline,
-            unwell: self.unwell,
-            ..Change::new(loaded, &engines, self.consent)
-        };
+        let change = Change { loaded, engines: &engines, terms: self.terms };
         let planner = |observed: &Observed| context.plan(&desired, observed, &options);
         let (exit, document) = carry_out(context, &change, &desired, observed, &planner).await?;
         let held = context.observe(loaded, &engines).await?.ledger.and_then(|ledger| ledger.held);

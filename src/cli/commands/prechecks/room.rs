@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use futures::future::join_all;
 
 use super::machine::{IMAGES_DISK, LEAST_DISK};
 use super::missing_images;
@@ -14,7 +15,9 @@ use crate::cli::exit::CliError;
 use crate::cli::session::Loaded;
 use crate::engine::{Engine, ExecRequest};
 use crate::model::spec::MountSource;
-use crate::model::{ContainerSpec, ContainerState, HostName, Observed, ObservedContainer, Role, TaskPhase};
+use crate::model::{
+    ContainerSpec, ContainerState, Desired, HostName, Observed, ObservedContainer, Role, TaskPhase,
+};
 
 /// What is needed of one file system, and why, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,39 +37,51 @@ pub async fn refuse_full_disks(
 ) -> Result<()> {
     let missing = missing_images(context, loaded, engines).await?.len();
     let (desired, _) = resolve_offline(context, loaded)?;
-    let mut short = Vec::new();
-    for (host, engine) in engines {
+    let images = (missing > 0).then(|| images(missing, loaded.profile.image_requests().len().max(missing)));
+    let hosts = engines.iter().map(|(host, engine)| {
         let there = observed.hosts.get(host).map(|there| there.containers.as_slice()).unwrap_or_default();
-        let Some(any) = there.iter().find(|container| serves(container)) else { continue };
-        let mut root = vec![Need { bytes: LEAST_DISK, why: "containers and logs".to_owned() }];
-        if missing > 0 {
-            let all = loaded.profile.image_requests().len().max(missing);
-            root.push(images(missing, all));
-        }
-        let tasks = desired.containers.values().filter(|spec| spec.host() == host && is_backup(spec));
-        for (container, path) in tasks.flat_map(|task| sources(task, desired.containers.values(), there)) {
-            let Some(size) = used(engine.as_ref(), container, &path).await else { continue };
-            let data = Need { bytes: size, why: format!("tables that migrations make anew in {path}") };
-            short.extend(judge(
-                host,
-                &path,
-                free(engine.as_ref(), container, &path).await,
-                std::slice::from_ref(&data),
-            ));
-            root.push(data);
-            if backup {
-                root.push(Need { bytes: size, why: "the restore point".to_owned() });
-            }
-        }
-        let at = "the engine's data";
-        short.extend(judge(host, at, free(engine.as_ref(), any, "/").await, &root));
-    }
+        let host = Host { name: host, engine: engine.as_ref(), there };
+        let (desired, images) = (&desired, images.clone());
+        async move { host.shortages(desired, images, backup).await }
+    });
+    let short: Vec<String> = join_all(hosts).await.into_iter().flatten().collect();
     if short.is_empty() {
         return Ok(());
     }
     Err(CliError::new(format!("the disk has no room for this upgrade; nothing was touched\n{}", short.join("\n")))
         .help("`mastic gc` removes images that nothing needs, `docker builder prune` what builds keep; `--no-backup` makes no restore point")
         .into())
+}
+
+/// A host, and what runs there.
+struct Host<'o> {
+    name: &'o HostName,
+    engine: &'o dyn Engine,
+    there: &'o [ObservedContainer],
+}
+
+impl Host<'_> {
+    /// Returns what an upgrade needs beyond what is free here, in lines for a person.
+    async fn shortages(&self, desired: &Desired, images: Option<Need>, backup: bool) -> Vec<String> {
+        let Some(any) = self.there.iter().find(|container| serves(container)) else { return Vec::new() };
+        let mut root = vec![Need { bytes: LEAST_DISK, why: "containers and logs".to_owned() }];
+        root.extend(images);
+        let mut short = Vec::new();
+        let tasks = desired.containers.values().filter(|spec| spec.host() == self.name && is_backup(spec));
+        for (container, path) in tasks.flat_map(|task| sources(task, desired.containers.values(), self.there))
+        {
+            let Some(size) = used(self.engine, container, &path).await else { continue };
+            let data = Need { bytes: size, why: format!("tables that migrations make anew in {path}") };
+            let free = free(self.engine, container, &path).await;
+            short.extend(judge(self.name, &path, free, std::slice::from_ref(&data)));
+            root.push(data);
+            if backup {
+                root.push(Need { bytes: size, why: "the restore point".to_owned() });
+            }
+        }
+        short.extend(judge(self.name, "the engine's data", free(self.engine, any, "/").await, &root));
+        short
+    }
 }
 
 fn serves(container: &ObservedContainer) -> bool {

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use super::http::{Answer, CloudError, CloudResult, Http, TIMEOUT, patiently};
+use super::pages::Pages;
 use crate::model::Secret;
 use crate::model::desired::IdentityAccess;
 use crate::store::{files, tls};
@@ -189,14 +190,12 @@ impl Keystone {
 
     /// Returns a list: `GET path`, and the array under `key`.
     pub(crate) async fn list(&self, path: &str, key: &str) -> CloudResult<Vec<Value>> {
-        let answer = self.request(Method::GET, path, None).await?;
-        match answer.body.get(key) {
-            Some(Value::Array(items)) => Ok(items.clone()),
-            Some(_) | None => Err(CloudError::Answer {
-                url: format!("{}/{path}", self.url),
-                reason: format!("no list `{key}`"),
-            }),
+        let mut pages = Pages::new(path, key);
+        while let Some(page) = &pages.next {
+            let answer = self.request(Method::GET, page, None).await?;
+            pages.take(&format!("{}/{path}", self.url), answer.body)?;
         }
+        Ok(pages.items)
     }
 
     /// Returns a token that should do: the one at hand, the kept one, or a new one. Who comes meanwhile waits for it.

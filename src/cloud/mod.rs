@@ -9,6 +9,7 @@ mod furnish;
 mod http;
 mod keystone;
 mod observe;
+mod pages;
 mod ping;
 pub mod probe;
 mod register;

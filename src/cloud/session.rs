@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::http::{Body, CloudError, CloudResult, Http, Reply, patiently};
 use super::keystone::{DEFAULT_DOMAIN, Issued, issued, password_request};
 use super::observe::text;
+use super::pages::Pages;
 use crate::model::Secret;
 use crate::model::desired::IdentityAccess;
 use crate::store::tls;
@@ -214,14 +215,14 @@ impl Session {
             .json()
     }
 
-    /// Returns the array under `key` of a `GET`'s document.
+    /// Returns the array under `key` of a `GET`'s document, and of all pages that follow.
     pub async fn list(&self, api: Api, path: &str, key: &str) -> CloudResult<Vec<Value>> {
-        match self.get(api, path).await?.get_mut(key).map(Value::take) {
-            Some(Value::Array(items)) => Ok(items),
-            Some(_) | None => {
-                Err(CloudError::Answer { url: self.url(api, path)?, reason: format!("no list `{key}`") })
-            }
+        let mut pages = Pages::new(path, key);
+        while let Some(page) = &pages.next {
+            let document = self.get(api, page).await?;
+            pages.take(&self.url(api, path)?, document)?;
         }
+        Ok(pages.items)
     }
 
     /// `POST` of a document, and the answer's.
@@ -279,6 +280,59 @@ fn versioned(endpoint: &str, version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::fake::Fake;
+
+    #[tokio::test]
+    async fn a_list_must_have_all_its_pages() {
+        let keystone = Fake::start(None);
+        {
+            let mut world = keystone.world();
+            let origin = keystone.url("127.0.0.1").trim_end_matches("/v3").to_owned();
+            for kind in ["image", "compute"] {
+                let id = world.add("services", json!({"name": kind, "type": kind}));
+                let url = format!("{origin}/{kind}");
+                let endpoint =
+                    json!({"service_id": id, "interface": "public", "region_id": "RegionOne", "url": url});
+                world.add("endpoints", endpoint);
+            }
+            world.other = Some(Box::new(|_, path, _| {
+                let page = match path {
+                    "/image/v2/images" => {
+                        json!({"images": [{"id": "a"}, {"id": "b"}], "next": "/v2/images?marker=b"})
+                    }
+                    "/image/v2/images?marker=b" => json!({"images": [{"id": "c"}]}),
+                    "/compute/v2.1/servers" => {
+                        let next = json!({"rel": "next", "href": "http://inside:8774/v2.1/servers?marker=b"});
+                        json!({"servers": [{"id": "a"}, {"id": "b"}], "servers_links": [next]})
+                    }
+                    "/compute/v2.1/servers?marker=b" => {
+                        let next = json!({"rel": "next", "href": "http://inside:8774/v2.1/servers?marker=c"});
+                        json!({"servers": [{"id": "c"}], "servers_links": [next]})
+                    }
+                    "/compute/v2.1/servers?marker=c" => {
+                        let next = json!({"rel": "next", "href": "http://inside:8774/v2.1/servers?marker=d"});
+                        json!({"servers": [], "servers_links": [next]})
+                    }
+                    _ => return (404, Vec::new()),
+                };
+                (200, page.to_string().into_bytes())
+            }));
+        }
+        let state = tempfile::tempdir().unwrap();
+        let login = Login {
+            url: keystone.url("127.0.0.1"),
+            user: "admin".to_owned(),
+            password: Secret::new("secret-of-admin"),
+            project: ProjectRef::Name("admin".to_owned()),
+            region: "RegionOne".to_owned(),
+        };
+        let session = Session::open(state.path(), &login).await.unwrap();
+        for (api, key) in [(Api::Image, "images"), (Api::Compute, "servers")] {
+            let all = session.list(api, key, key).await.unwrap();
+            let ids: Vec<String> = all.iter().map(|item| text(item, "id")).collect();
+            assert_eq!(ids, ["a", "b", "c"], "{api:?}");
+        }
+    }
 
     #[test]
     fn an_origin_must_have_no_path() {

@@ -21,7 +21,7 @@ const LISTS: [List; 4] = [
         "volumes",
         "created_at",
     ),
-    ("images", &["image"], Api::Image, "images?limit=1000", "images", "created_at"),
+    ("images", &["image"], Api::Image, "images", "images", "created_at"),
     ("networks", &["network"], Api::Network, "networks", "networks", "created_at"),
 ];
 

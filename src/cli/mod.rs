@@ -92,7 +92,7 @@ async fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Logs(args) => logs::run(context, args).await,
         Command::Exec(args) => exec::exec(context, args).await,
         Command::Check(args) => check::run(context, args).await,
-        Command::Verify(args) => verify::run(context, args).await,
+        Command::Verify(args) => Box::pin(verify::run(context, args)).await,
         Command::Stop(args) => change::stop_or_start(context, args, &Purpose::Stop).await,
         Command::Start(args) => change::stop_or_start(context, args, &Purpose::Start).await,
         Command::Secrets(command) => secrets::run(context, command),

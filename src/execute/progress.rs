@@ -261,3 +261,113 @@ fn ranks(plan: &Plan) -> HashMap<StepId, u32> {
     }
     ranks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DeploymentName, Observed, ReleaseName};
+    use crate::plan::{Cause, Options, Target, Undo, Volumes, destroy};
+
+    /// A plan of nothing but these steps: (number, what it stands on, set, action), all of one host.
+    fn plan(steps: Vec<(u32, &[u32], Option<&str>, Action)>) -> Plan {
+        let observed = Observed {
+            deployment: DeploymentName::new("aio").unwrap(),
+            taken_at: String::new(),
+            hosts: BTreeMap::new(),
+            last_generation: 0,
+            ledger: None,
+        };
+        let release = ReleaseName::new("2026.1").unwrap();
+        let mut plan = destroy(&observed, release, &Volumes::Keep, &Options::default());
+        plan.steps = steps
+            .into_iter()
+            .map(|(id, deps, set, action)| Step {
+                id: StepId(id),
+                deps: deps.iter().copied().map(StepId).collect(),
+                host: Some(HostName::new("a").unwrap()),
+                slot: None,
+                set: set.map(|set| SetName::new(set).unwrap()),
+                action,
+                cause: Cause::Asked { what: "test".to_owned() },
+                undo: Undo::Nothing,
+            })
+            .collect();
+        plan
+    }
+
+    fn start() -> Action {
+        Action::StartContainer { container: Target::Made { name: "x".to_owned() }, thaw: false }
+    }
+
+    fn wait() -> Action {
+        Action::AwaitHealthy { container: Target::Made { name: "x".to_owned() }, check: None }
+    }
+
+    fn begun(progress: &mut Progress<'_>, now: Instant) -> Vec<u32> {
+        progress.begin(now).iter().map(|step| step.id.0).collect()
+    }
+
+    fn ended(step: u32, good: bool) -> Ended {
+        let result = if good { Ok(()) } else { Err(StepError { message: "no".to_owned() }) };
+        Ended { step: StepId(step), from: 0.0, to: 1.0, result }
+    }
+
+    #[test]
+    fn an_engine_must_have_four_calls_at_once_and_what_most_waits_for_first() {
+        let mut steps: Vec<_> = (1..=6).map(|id| (id, [].as_slice(), None, start())).collect();
+        steps.push((7, &[6], None, wait()));
+        let plan = plan(steps);
+        let now = Instant::now();
+        let mut progress = Progress::new(&plan, now);
+        assert_eq!(begun(&mut progress, now), [6, 1, 2, 3]);
+        assert!(begun(&mut progress, now).is_empty());
+        progress.end(ended(6, true), now);
+        // A wait costs the engine nothing: it begins beside the four.
+        assert_eq!(begun(&mut progress, now), [7, 4]);
+    }
+
+    #[test]
+    fn nothing_of_a_set_that_failed_must_begin_nor_what_stands_on_it() {
+        let plan = plan(vec![
+            (1, &[], Some("database"), start()),
+            (2, &[], Some("database"), wait()),
+            (3, &[1], Some("api"), start()),
+            (4, &[2], None, start()),
+            (5, &[], Some("api"), start()),
+        ]);
+        let now = Instant::now();
+        let mut progress = Progress::new(&plan, now);
+        assert_eq!(begun(&mut progress, now).len(), 3);
+        progress.end(ended(1, false), now);
+        progress.end(ended(2, true), now);
+        progress.end(ended(5, true), now);
+        assert_eq!(begun(&mut progress, now), [4]);
+        assert_eq!(progress.left().map(|step| step.id.0).collect::<Vec<_>>(), [3]);
+        assert_eq!(progress.failed_sets().map(SetName::as_str).collect::<Vec<_>>(), ["database"]);
+        let failures = progress.take_failures();
+        assert!(failures.len() == 1 && failures[0].ends_with(": no"), "{failures:?}");
+        assert!(progress.take_failures().is_empty());
+        assert_eq!(progress.into_reports().len(), 3);
+    }
+
+    #[test]
+    fn the_time_that_a_step_may_take_by_what_it_is_must_be_no_lack_of_progress() {
+        let stop = Action::StopContainer {
+            container: Target::Made { name: "x".to_owned() },
+            grace: 90,
+            freeze: false,
+        };
+        let plan = plan(vec![(1, &[], None, stop), (2, &[], None, start())]);
+        let now = Instant::now();
+        let mut progress = Progress::new(&plan, now);
+        assert_eq!(progress.idle_since(), now);
+        assert_eq!(begun(&mut progress, now).len(), 2);
+        assert_eq!(progress.idle_since(), now + Duration::from_secs(90));
+        let later = now + Duration::from_secs(3);
+        progress.end(ended(1, true), later);
+        assert_eq!(progress.idle_since(), later);
+        // What failed is no progress.
+        progress.end(ended(2, false), later + Duration::from_secs(1));
+        assert_eq!(progress.idle_since(), later);
+    }
+}

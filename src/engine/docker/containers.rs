@@ -110,6 +110,15 @@ impl DockerEngine {
     }
 
     pub(super) async fn stop_container(&self, id: &ContainerId, grace: Duration) -> EngineResult<()> {
+        let outcome = self.stop_once(id, grace).await;
+        match self.unless(id, outcome, |state| !state.is_live()).await {
+            // One that dies and comes back has no process at moments, and an engine that wants to stop it just then fails.
+            Err(error) if refused(error.kind) => self.stop_once(id, grace).await,
+            other => other,
+        }
+    }
+
+    async fn stop_once(&self, id: &ContainerId, grace: Duration) -> EngineResult<()> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptions { t: Some(seconds), signal: None };
         self.patient(grace.saturating_add(MARGIN))
@@ -139,8 +148,12 @@ impl DockerEngine {
         fits: impl Fn(ContainerState) -> bool + Send,
     ) -> EngineResult<()> {
         match outcome {
-            Err(error) if matches!(error.kind, EngineErrorKind::Conflict | EngineErrorKind::Failed) => {
-                if fits(self.inspect_container(&id.0).await?.state) { Ok(()) } else { Err(error) }
+            Err(error) if refused(error.kind) => {
+                if fits(self.inspect_container(&id.0).await?.state) {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
             other => other,
         }
@@ -239,5 +252,86 @@ impl DockerEngine {
         };
         let made = self.docker.create_volume(request).await;
         made.map(|_| ()).map_err(self.failed(format!("create volume {name}")))
+    }
+}
+
+/// Whether an engine was there, and did not do it.
+fn refused(kind: EngineErrorKind) -> bool {
+    matches!(kind, EngineErrorKind::Conflict | EngineErrorKind::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::endpoint::Endpoint;
+
+    /// An engine with one container, of which each attempt to stop it has the next of these outcomes: the status, and how the
+    /// container is afterwards. Counts the attempts.
+    async fn engine(
+        outcomes: &'static [(u16, &'static str)],
+    ) -> (tempfile::TempDir, DockerEngine, Arc<Mutex<usize>>) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("engine.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let attempts = Arc::new(Mutex::new(0));
+        let counted = attempts.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let (mut request, mut line) = (String::new(), String::new());
+                stream.read_line(&mut request).unwrap();
+                while stream.read_line(&mut line).unwrap() > 2 {
+                    line.clear();
+                }
+                let mut attempts = counted.lock().unwrap();
+                let (status, body) = if request.contains("/stop") {
+                    *attempts += 1;
+                    let status = outcomes[*attempts - 1].0;
+                    (
+                        status,
+                        if status < 400 {
+                            None
+                        } else {
+                            Some(json!({"message": "Container c is not running"}))
+                        },
+                    )
+                } else if request.contains("/json") {
+                    let state = json!({"Status": outcomes[*attempts - 1].1, "ExitCode": 137});
+                    (200, Some(json!({"Id": "c", "Name": "/c", "State": state, "Config": {}})))
+                } else {
+                    (200, Some(json!({"ApiVersion": "1.41", "Version": "20.10.24"})))
+                };
+                let body = body.map(|body| body.to_string()).unwrap_or_default();
+                let head = format!(
+                    "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                stream.get_mut().write_all((head + &body).as_bytes()).unwrap();
+            }
+        });
+        let endpoint = Endpoint::parse(&format!("unix://{}", socket.display()), None).unwrap();
+        (folder, DockerEngine::connect(&endpoint).await.unwrap(), attempts)
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_fails_must_be_none_where_the_container_has_ended_and_else_be_tried_once_more() {
+        let id = ContainerId("c".to_owned());
+        for (outcomes, good, wanted) in [
+            ([(204, "exited"), (500, "")].as_slice(), true, 1),
+            (&[(500, "exited"), (500, "")], true, 1),
+            (&[(500, "restarting"), (204, "exited")], true, 2),
+            (&[(500, "running"), (500, "running")], false, 2),
+        ] {
+            let (_folder, engine, attempts) = engine(outcomes).await;
+            let outcome = engine.stop_container(&id, Duration::from_secs(1)).await;
+            assert_eq!(outcome.is_ok(), good, "{outcomes:?}: {outcome:?}");
+            assert_eq!(*attempts.lock().unwrap(), wanted, "{outcomes:?}");
+        }
     }
 }

@@ -140,5 +140,7 @@ fn what_ends_beside_an_upgrade_that_leaves_it_as_it_is_must_be_said() {
     cloud.mastic(&["start", "--yes"]).ok();
     cloud.mastic(&["rollback", "--yes"]).ok();
     cloud.mastic(&["check"]).ok();
+    // The profile is what it was before the change, too.
+    cloud.write("mastic.yaml", &cloud.profile(""));
     assert_settled(&cloud, "after the way back");
 }

@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::cloud::ProjectRef;
 use crate::cloud::fake::Fake;
-use crate::model::Secret;
 
 /// Things by kind, and the status that the next server comes to.
 #[derive(Debug, Default)]
@@ -115,13 +113,7 @@ fn cloud() -> (Fake, Arc<Mutex<Things>>, Login) {
         things.all.push(("networks", json!({"id": "theirs", "name": NAME, "project_id": "of-a-user"})));
         things.all.push(("images", json!({"id": "theirs-too", "name": NAME, "owner": "of-a-user"})));
     }
-    let login = Login {
-        url: keystone.url("127.0.0.1"),
-        user: "admin".to_owned(),
-        password: Secret::new("secret-of-admin"),
-        project: ProjectRef::Name("admin".to_owned()),
-        region: "RegionOne".to_owned(),
-    };
+    let login = keystone.login();
     (keystone, things, login)
 }
 

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
 
+use super::{Login, ProjectRef};
+use crate::model::Secret;
 use crate::store::tls::TlsMaterial;
 
 /// Another API beside Keystone: method, path with query, body; status and body.
@@ -79,6 +81,17 @@ impl Fake {
 
     pub(crate) fn url(&self, host: &str) -> String {
         format!("{}://{host}:{}/v3", self.scheme, self.address.port())
+    }
+
+    /// Its administrator's login, on its own project.
+    pub(crate) fn login(&self) -> Login {
+        Login {
+            url: self.url("127.0.0.1"),
+            user: "admin".to_owned(),
+            password: Secret::new("secret-of-admin"),
+            project: ProjectRef::Name("admin".to_owned()),
+            region: "RegionOne".to_owned(),
+        }
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {

@@ -319,14 +319,7 @@ mod tests {
             }));
         }
         let state = tempfile::tempdir().unwrap();
-        let login = Login {
-            url: keystone.url("127.0.0.1"),
-            user: "admin".to_owned(),
-            password: Secret::new("secret-of-admin"),
-            project: ProjectRef::Name("admin".to_owned()),
-            region: "RegionOne".to_owned(),
-        };
-        let session = Session::open(state.path(), &login).await.unwrap();
+        let session = Session::open(state.path(), &keystone.login()).await.unwrap();
         for (api, key) in [(Api::Image, "images"), (Api::Compute, "servers")] {
             let all = session.list(api, key, key).await.unwrap();
             let ids: Vec<String> = all.iter().map(|item| text(item, "id")).collect();

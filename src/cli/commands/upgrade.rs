@@ -365,6 +365,7 @@ impl Asked<'_> {
         if context.global.json {
             context.printer.data(&document);
         }
+        // A run waits for what it changes, and not for what it leaves as it is.
         let ended: Vec<String> = worked
             .difference(&works)
             .filter(|slot| desired.containers.get(slot).is_some_and(|spec| !spec.is_task()))
@@ -383,7 +384,7 @@ impl Asked<'_> {
     }
 }
 
-/// Returns the slots in which something works. A run waits for what it changes, and not for what it leaves as it is.
+/// Returns the slots in which something works.
 fn working(observed: &Observed) -> BTreeSet<Slot> {
     let containers = observed.hosts.values().flat_map(|host| &host.containers);
     containers

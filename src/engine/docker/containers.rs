@@ -110,10 +110,14 @@ impl DockerEngine {
     }
 
     pub(super) async fn stop_container(&self, id: &ContainerId, grace: Duration) -> EngineResult<()> {
+        let has_ended = |state: ContainerState| !state.is_live();
         let outcome = self.stop_once(id, grace).await;
-        match self.unless(id, outcome, |state| !state.is_live()).await {
+        match self.unless(id, outcome, has_ended).await {
             // One that dies and comes back has no process at moments, and an engine that wants to stop it just then fails.
-            Err(error) if refused(error.kind) => self.stop_once(id, grace).await,
+            Err(error) if refused(error.kind) => {
+                let outcome = self.stop_once(id, grace).await;
+                self.unless(id, outcome, has_ended).await
+            }
             other => other,
         }
     }
@@ -326,6 +330,7 @@ mod tests {
             ([(204, "exited"), (500, "")].as_slice(), true, 1),
             (&[(500, "exited"), (500, "")], true, 1),
             (&[(500, "restarting"), (204, "exited")], true, 2),
+            (&[(500, "restarting"), (500, "exited")], true, 2),
             (&[(500, "running"), (500, "running")], false, 2),
         ] {
             let (_folder, engine, attempts) = engine(outcomes).await;

@@ -19,10 +19,11 @@ const PURE: [&str; 8] = [
 ];
 
 /// What the core must not name, and why.
-const FORBIDDEN: [(&str, &str); 14] = [
+const FORBIDDEN: [(&str, &str); 15] = [
     ("tokio", "no waiting"),
     ("bollard", "no engine"),
     ("reqwest", "no network"),
+    ("openstack_sdk", "no network"),
     ("std::fs", "no files"),
     ("fs_err", "no files"),
     ("std::net::Tcp", "no network"),
@@ -99,6 +100,16 @@ fn only_the_engine_adapter_may_name_bollard() {
         .filter(|path| code(path).iter().any(|(_, line)| line.contains("bollard")))
         .collect();
     assert!(wrong.is_empty(), "these name bollard: {wrong:?}");
+}
+
+#[test]
+fn only_the_clouds_room_may_name_the_sdk() {
+    let wrong: Vec<_> = sources(&src())
+        .into_iter()
+        .filter(|path| !path.starts_with(src().join("cloud")))
+        .filter(|path| code(path).iter().any(|(_, line)| line.contains("openstack_sdk")))
+        .collect();
+    assert!(wrong.is_empty(), "these name the SDK: {wrong:?}");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::http::{Body, CloudError, CloudResult};
 use super::observe::text;
-use super::session::{Api, Login, ProjectRef, Session};
+use super::sdk::Api;
+use super::session::{Login, ProjectRef, Session};
 
 /// Name of everything that is made.
 const NAME: &str = "mastic-probe";

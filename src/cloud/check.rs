@@ -6,12 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use openstack_sdk_auth_core::types::{CatalogEndpoint, ServiceEndpoints};
 use reqwest::StatusCode;
-use serde_json::Value;
 
 use super::http::{CloudError, CloudResult, patiently};
 use super::keystone::Keystone;
-use super::observe::text;
 use crate::model::Desired;
 use crate::model::desired::IdentityAccess;
 
@@ -93,17 +92,13 @@ async fn probe(keystone: &Keystone, url: &str) -> CloudResult<()> {
 }
 
 /// Returns the public URL of every service in a token's catalogue.
-fn public_urls(catalogue: &Value, region: &str) -> BTreeMap<String, String> {
-    let mut urls = BTreeMap::new();
-    for service in catalogue.as_array().into_iter().flatten() {
-        let endpoints = service.get("endpoints").and_then(Value::as_array).into_iter().flatten();
-        for endpoint in endpoints {
-            if text(endpoint, "interface") == "public" && text(endpoint, "region_id") == region {
-                urls.insert(text(service, "name"), text(endpoint, "url"));
-            }
-        }
-    }
-    urls
+fn public_urls(catalogue: &[ServiceEndpoints], region: &str) -> BTreeMap<String, String> {
+    let of = |service: &ServiceEndpoints| {
+        let here = |e: &&CatalogEndpoint| e.interface == "public" && e.region.as_deref() == Some(region);
+        let endpoint = service.endpoints.iter().rfind(here)?;
+        Some((service.name.clone(), endpoint.url.clone()))
+    };
+    catalogue.iter().filter_map(of).collect()
 }
 
 #[cfg(test)]

@@ -284,14 +284,23 @@ impl World {
                     .iter()
                     .filter(|endpoint| endpoint["service_id"] == service["id"])
                     .cloned()
+                    .map(|mut endpoint| {
+                        // A token's catalogue has the region twice.
+                        endpoint["region"] = endpoint["region_id"].clone();
+                        endpoint
+                    })
                     .collect();
-                json!({"name": service["name"], "type": service["type"], "endpoints": endpoints})
+                json!({"id": service["id"], "name": service["name"], "type": service["type"], "endpoints": endpoints})
             })
             .collect();
         (
             201,
             Some(token),
-            json!({"token": {"expires_at": "2999-01-01T00:00:00.000000Z", "catalog": catalogue}}),
+            json!({"token": {
+                "expires_at": "2999-01-01T00:00:00.000000Z",
+                "catalog": catalogue,
+                "user": {"id": name, "name": name},
+            }}),
         )
     }
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::http::{CloudError, CloudResult};
 use super::observe::text;
-use super::session::{Api, Login, ProjectRef, Session};
+use super::sdk::Api;
+use super::session::{Login, ProjectRef, Session};
 use crate::model::cloud::{Cloud, Flavor, Network, Pool, Subnet};
 use crate::model::desired::IdentitySpec;
 use crate::plan::cloud::{CloudChange, CloudObserved, ObservedNetwork, cloud_diff};

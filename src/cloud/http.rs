@@ -85,17 +85,10 @@ pub enum CloudError {
 /// Result of talking to the cloud.
 pub type CloudResult<T> = Result<T, CloudError>;
 
-/// A JSON client of one API.
+/// What carries requests: kept connections, verified with one authority.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     client: reqwest::Client,
-}
-
-/// A good answer.
-pub(crate) struct Answer {
-    pub(crate) body: Value,
-    /// `X-Subject-Token`, where Keystone hands out a token.
-    pub(crate) token: Option<Secret>,
 }
 
 /// What is sent.
@@ -112,7 +105,8 @@ pub(crate) enum Body {
 /// A good answer, as it came.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    url: String,
+    /// Where it came from.
+    pub(crate) url: String,
     pub(crate) headers: HeaderMap,
     pub(crate) bytes: Bytes,
 }
@@ -134,64 +128,41 @@ impl Http {
         Ok(Self { client: client(ca, reqwest::redirect::Policy::default(), timeout, true)? })
     }
 
-    /// Sends one request of JSON and takes JSON; any status from 200 to 299 is good.
-    pub(crate) async fn send(
+    /// Sends a request once; any status from 200 to 299 is good.
+    pub(super) async fn carry(
         &self,
-        method: Method,
-        url: &str,
+        request: http::Request<Vec<u8>>,
         token: Option<&Secret>,
-        body: Option<&Value>,
-    ) -> CloudResult<Answer> {
-        let body = body.map_or(Body::None, |value| Body::Json(value.clone()));
-        let reply = self.exchange(method, url, token, &[], body).await?;
-        let token = reply.headers.get("X-Subject-Token").and_then(|v| v.to_str().ok()).map(Secret::new);
-        Ok(Answer { body: reply.json()?, token })
-    }
-
-    /// Sends one request of anything; any status from 200 to 299 is good.
-    pub(crate) async fn exchange(
-        &self,
-        method: Method,
-        url: &str,
-        token: Option<&Secret>,
-        headers: &[(&str, &str)],
-        body: Body,
     ) -> CloudResult<Reply> {
+        let asked = request.uri().to_string();
+        let odd = |reason: String| CloudError::Answer { url: asked.clone(), reason };
+        let mut request = reqwest::Request::try_from(request).map_err(|error| odd(innermost(&error)))?;
+        // The SDK leaves the mark of a query where there is none.
+        if request.url().query() == Some("") {
+            request.url_mut().set_query(None);
+        }
+        if let Some(token) = token {
+            let mut value = reqwest::header::HeaderValue::from_str(token.expose())
+                .map_err(|_| odd("a token with odd characters".to_owned()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert("X-Auth-Token", value);
+        }
+        let (method, url) = (request.method().clone(), request.url().to_string());
         let unreachable = |error: &reqwest::Error| CloudError::Unreachable {
             method: method.clone(),
-            url: url.to_owned(),
+            url: url.clone(),
             reason: innermost(error),
             sent: !error.is_connect(),
         };
-        let mut request = self.client.request(method.clone(), url);
-        if let Some(token) = token {
-            let mut value = reqwest::header::HeaderValue::from_str(token.expose()).map_err(|_| {
-                CloudError::Answer { url: url.to_owned(), reason: "a token with odd characters".to_owned() }
-            })?;
-            value.set_sensitive(true);
-            request = request.header("X-Auth-Token", value);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request = match body {
-            Body::None => request,
-            Body::Json(value) => request.json(&value),
-            Body::Bytes(bytes) => request.header("Content-Type", "application/octet-stream").body(bytes),
-        };
-        let response = request.send().await.map_err(|error| unreachable(&error))?;
+        let response = self.client.execute(request).await.map_err(|error| unreachable(&error))?;
         let status = response.status();
         let headers = response.headers().clone();
         let bytes = response.bytes().await.map_err(|error| unreachable(&error))?;
         if !status.is_success() {
-            return Err(CloudError::Refused {
-                method,
-                url: url.to_owned(),
-                status,
-                message: refusal(&bytes),
-            });
+            let message = refusal(&bytes);
+            return Err(CloudError::Refused { method, url, status, message });
         }
-        Ok(Reply { url: url.to_owned(), headers, bytes })
+        Ok(Reply { url, headers, bytes })
     }
 
     /// Returns the status of a plain GET, whatever it is.

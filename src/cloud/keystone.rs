@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use openstack_sdk_auth_core::types::{AuthResponse, ServiceEndpoints};
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, CloudError, CloudResult, Http, TIMEOUT, patiently};
+use super::http::{Body, CloudError, CloudResult, Http, Reply, TIMEOUT, patiently};
 use super::pages::Pages;
+use super::sdk::{Api, Asker, Catalogue, Request};
 use crate::model::Secret;
 use crate::model::desired::IdentityAccess;
 use crate::store::{files, tls};
@@ -28,6 +30,7 @@ const MARGIN_SECONDS: i64 = 120;
 pub struct Keystone {
     http: Http,
     url: String,
+    catalogue: Catalogue,
     access: IdentityAccess,
     token_file: PathBuf,
     patience: Duration,
@@ -50,34 +53,34 @@ struct KeptToken {
 pub(crate) struct Issued {
     pub(crate) token: Secret,
     pub(crate) expires_at: Timestamp,
-    /// `catalog` of the answer.
-    pub(crate) catalogue: Value,
+    pub(crate) catalogue: Vec<ServiceEndpoints>,
+    /// Id of the project that it is for.
+    pub(crate) project: Option<String>,
 }
 
 /// Returns the request for a token by a password of a user of the domain with this id.
-pub(super) fn password_request(domain: &str, user: &str, password: &Secret, scope: &Value) -> Value {
+pub(super) fn password_request(domain: &str, user: &str, password: &Secret, scope: &Value) -> Request {
     let domain = json!({"id": domain});
-    json!({"auth": {
+    let body = json!({"auth": {
         "identity": {
             "methods": ["password"],
             "password": {"user": {"name": user, "domain": domain, "password": password.expose()}},
         },
         "scope": scope,
-    }})
+    }});
+    Request::new(Method::POST, Api::Identity, "auth/tokens", Body::Json(body))
 }
 
 /// Reads the answer to it.
-pub(super) fn issued(url: &str, answer: Answer) -> CloudResult<Issued> {
-    let missing = |what: &str| CloudError::Answer { url: url.to_owned(), reason: format!("no {what}") };
-    let token = answer.token.ok_or_else(|| missing("X-Subject-Token"))?;
-    let body = answer.body.get("token").ok_or_else(|| missing("token"))?;
-    let expires_at = body
-        .get("expires_at")
-        .and_then(Value::as_str)
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| missing("expires_at"))?;
-    let catalogue = body.get("catalog").cloned().unwrap_or_default();
-    Ok(Issued { token, expires_at, catalogue })
+pub(super) fn issued(answer: &Reply) -> CloudResult<Issued> {
+    let odd = |reason: String| CloudError::Answer { url: answer.url.clone(), reason };
+    let token = answer.headers.get("X-Subject-Token").and_then(|value| value.to_str().ok());
+    let token = Secret::new(token.ok_or_else(|| odd("no X-Subject-Token".to_owned()))?);
+    let AuthResponse { token: told } =
+        serde_json::from_slice(&answer.bytes).map_err(|error| odd(error.to_string()))?;
+    let expires_at = Timestamp::from_second(told.expires_at.timestamp()).map_err(|e| odd(e.to_string()))?;
+    let project = told.project.and_then(|project| project.id);
+    Ok(Issued { token, expires_at, catalogue: told.catalog.unwrap_or_default(), project })
 }
 
 impl Keystone {
@@ -85,9 +88,11 @@ impl Keystone {
     /// waits up to `patience` for the API to come up.
     pub fn new(state: &Path, access: &IdentityAccess, patience: Duration) -> CloudResult<Self> {
         let ca = access.url.starts_with("https:").then(|| tls::ca_path(state));
+        let url = access.url.trim_end_matches('/').to_owned();
         Ok(Self {
             http: Http::new(ca.as_deref(), TIMEOUT)?,
-            url: access.url.trim_end_matches('/').to_owned(),
+            catalogue: Catalogue::of_keystone(&url)?,
+            url,
             access: access.clone(),
             token_file: state.join(TOKEN_FILE),
             patience,
@@ -105,14 +110,9 @@ impl Keystone {
     }
 
     /// Sends one request, again and again while the API does not serve yet.
-    async fn send(
-        &self,
-        method: &Method,
-        url: &str,
-        token: Option<&Secret>,
-        body: Option<&Value>,
-    ) -> CloudResult<Answer> {
-        patiently(self.patience, || self.http.send(method.clone(), url, token, body)).await
+    async fn send(&self, request: &Request, token: Option<&Secret>) -> CloudResult<Reply> {
+        let asker = Asker { http: &self.http, catalogue: &self.catalogue, token };
+        patiently(self.patience, || asker.ask(request)).await
     }
 
     /// Gets a token with a password: one user's of the default domain, on its project if one is given.
@@ -138,9 +138,7 @@ impl Keystone {
             Some(project) => json!({"project": {"name": project, "domain": {"id": domain}}}),
             None => json!("unscoped"),
         };
-        let url = format!("{}/auth/tokens", self.url);
-        let body = password_request(domain, user, password, &scope);
-        issued(&url, self.send(&Method::POST, &url, None, Some(&body)).await?)
+        issued(&self.send(&password_request(domain, user, password, &scope), None).await?)
     }
 
     /// Gets a new token as the administrator, and keeps it.
@@ -170,30 +168,33 @@ impl Keystone {
         Ok(issued)
     }
 
-    /// Sends a request as the administrator. A kept token may have been revoked: then once more with a new one.
+    /// Sends a request as the administrator, and returns the answer's document. A kept token may have been revoked: then once more
+    /// with a new one.
     pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> CloudResult<Answer> {
-        let url = format!("{}/{path}", self.url);
+    ) -> CloudResult<Value> {
+        let body = body.map_or(Body::None, |value| Body::Json(value.clone()));
+        let request = Request::new(method, Api::Identity, path, body);
         let token = self.current().await?;
-        match self.send(&method, &url, Some(&token), body).await {
+        let answer = match self.send(&request, Some(&token)).await {
             Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
                 let token = self.instead_of(&token).await?;
-                self.send(&method, &url, Some(&token), body).await
+                self.send(&request, Some(&token)).await
             }
             outcome => outcome,
-        }
+        };
+        answer?.json()
     }
 
     /// Returns a list: `GET path`, and the array under `key`.
     pub(crate) async fn list(&self, path: &str, key: &str) -> CloudResult<Vec<Value>> {
         let mut pages = Pages::new(path, key);
         while let Some(page) = &pages.next {
-            let answer = self.request(Method::GET, page, None).await?;
-            pages.take(&format!("{}/{path}", self.url), answer.body)?;
+            let document = self.request(Method::GET, page, None).await?;
+            pages.take(&format!("{}/{path}", self.url), document)?;
         }
         Ok(pages.items)
     }

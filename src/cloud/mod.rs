@@ -14,6 +14,7 @@ mod ping;
 pub mod probe;
 mod register;
 mod registrar;
+mod sdk;
 mod servers;
 pub mod session;
 mod since;
@@ -27,8 +28,9 @@ pub use observe::{Passwords, observe_identity};
 pub use ping::ping_now;
 pub use probe::Probe;
 pub use register::{Registrar, RegistrationReport};
+pub use sdk::Api;
 pub use servers::answering_servers;
-pub use session::{Api, Login, ProjectRef, Session};
+pub use session::{Login, ProjectRef, Session};
 pub use since::made_since;
 
 pub(crate) use http::{Body, browser_client};

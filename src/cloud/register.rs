@@ -130,9 +130,8 @@ async fn make(
         return Ok(Value::Null);
     };
     match keystone.request(method, &path, body.as_ref()).await {
-        Ok(answer) => Ok(answer.body),
         Err(error) if error.status() == Some(StatusCode::CONFLICT) => Ok(Value::Null),
-        Err(error) => Err(error),
+        outcome => outcome,
     }
 }
 

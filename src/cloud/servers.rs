@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::http::CloudResult;
 use super::observe::text;
 use super::ping::ping_now;
-use super::session::{Api, Login, Session};
+use super::sdk::Api;
+use super::session::{Login, Session};
 
 /// More are not pinged: they would say the same.
 const MOST: usize = 5;

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::http::CloudResult;
 use super::observe::text;
-use super::session::{Api, Login, Session};
+use super::sdk::Api;
+use super::session::{Login, Session};
 
 /// What things with a time of birth are called, the catalogue's types, path, key, field of the time.
 type List = (&'static str, &'static [&'static str], Api, &'static str, &'static str, &'static str);

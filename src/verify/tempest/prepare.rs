@@ -189,7 +189,7 @@ impl Prepare<'_> {
     }
 
     async fn object(&self) -> Result<Object, Failure> {
-        let info = self.admin.get_at_root(Api::ObjectStore, "info").await?;
+        let info = self.admin.get(Api::ObjectStore, "/info").await?;
         let names = info.as_object().into_iter().flatten().map(|(name, _)| name.clone());
         // Under its own name there are limits, not a feature.
         Ok(Object { features: names.filter(|name| name != "swift").collect() })

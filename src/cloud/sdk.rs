@@ -82,6 +82,11 @@ impl Api {
         }
     }
 
+    /// The same, as the SDK has it.
+    fn number(self) -> Option<ApiVersion> {
+        ApiVersion::from_apiver_str(self.version()?, true).ok()
+    }
+
     /// Returns the API that a catalogue lists under this type, if it is one of these.
     fn listed_as(kind: &str) -> Option<Self> {
         // Cinder's third API had a type of its own before it had the service's.
@@ -148,8 +153,7 @@ impl Catalogue {
 
     /// Returns whether it lists an API.
     pub fn has(&self, api: Api) -> bool {
-        let version = api.version().and_then(|text| ApiVersion::from_apiver_str(text, true).ok());
-        self.find(&api.service(), version.as_ref()).is_ok()
+        self.find(&api.service(), api.number().as_ref()).is_ok()
     }
 
     fn find(
@@ -215,7 +219,7 @@ impl RestEndpoint for Request {
     }
 
     fn api_version(&self) -> Option<ApiVersion> {
-        self.api.version().and_then(|text| ApiVersion::from_apiver_str(text, true).ok())
+        self.api.number()
     }
 
     /// None: whoever wants a microversion says so in a header.

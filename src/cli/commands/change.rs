@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use crate::cli::args::{Consent, DeployArgs, DestroyArgs, PlanArgs, StopArgs, UnlockArgs};
+use crate::cli::commands::beside::Beside;
 use crate::cli::commands::carry_out::carry_out;
 use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit};
@@ -116,19 +117,11 @@ pub async fn deploy(context: &Context, args: &DeployArgs) -> Result<Exit> {
         ..Terms::new(&args.consent)
     };
     let change = Change { loaded: &loaded, engines: &engines, terms };
-    let (exit, document) = deploy_with(context, &change, args).await?;
-    if context.global.json {
-        context.printer.data(&document);
-    }
-    Ok(exit)
+    deploy_with(context, &change, args).await
 }
 
-/// Deploys, and returns the report as JSON.
-pub async fn deploy_with(
-    context: &Context,
-    change: &Change<'_>,
-    args: &DeployArgs,
-) -> Result<(Exit, String)> {
+/// Deploys, and tells.
+pub async fn deploy_with(context: &Context, change: &Change<'_>, args: &DeployArgs) -> Result<Exit> {
     let Change { loaded, engines, .. } = change;
     let given = args.plan.as_deref().map(read_plan).transpose()?;
     let accept = accept(change.terms.consent)?;
@@ -141,14 +134,22 @@ pub async fn deploy_with(
     same_release(loaded, engines, &observed).await?;
     context.same_secrets(loaded, &observed)?;
     let desired = context.desired(loaded, engines, Make::Keep).await?;
-    carry_out(context, change, &desired, observed, &|observed| {
+    let beside = Beside::before(&observed);
+    let (exit, document) = carry_out(context, change, &desired, observed, &|observed| {
         let plan = context.plan(&desired, observed, &options)?;
         if let Some(given) = &given {
             fresh(given, &plan)?;
         }
         Ok(plan)
     })
-    .await
+    .await?;
+    if context.global.json {
+        context.printer.data(&document);
+    }
+    if exit == Exit::Done {
+        beside.must_work(&context.observe(loaded, engines).await?, &desired, "deployment")?;
+    }
+    Ok(exit)
 }
 
 /// Refuses what would part newer containers and older data: a return to an older release goes on to its end first.

@@ -2,6 +2,7 @@
 
 pub mod after_commit;
 pub mod backup;
+pub mod beside;
 pub mod carry_out;
 pub mod certificates;
 pub mod change;

@@ -33,13 +33,11 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<Exit> {
     };
     let terms = change::Terms { message: "up".to_owned(), ..change::Terms::new(&args.consent) };
     let change = change::Change { loaded: &loaded, engines: &engines, terms };
-    let (exit, document) = change::deploy_with(context, &change, &deploy).await?;
+    let exit = change::deploy_with(context, &change, &deploy).await?;
     if exit != Exit::Done {
         return Ok(exit);
     }
-    if context.global.json {
-        context.printer.data(&document);
-    } else {
+    if !context.global.json {
         check::run(context, &CheckArgs { selection: Selection::default(), wait: 0 }).await?;
     }
     context.printer.say(&format!(

@@ -1,11 +1,12 @@
 //! `mastic upgrade`, `rollback`, `commit`: from one release to the next, and back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::cli::args::{BuildArgs, CommitArgs, Consent, RollbackArgs, Selection, UpgradeArgs};
+use crate::cli::commands::beside::Beside;
 use crate::cli::commands::carry_out::carry_out;
 use crate::cli::commands::change::{Change, Terms, accept, not_returning};
 use crate::cli::commands::{after_commit, image, points, prechecks, rehearse};
@@ -13,7 +14,7 @@ use crate::cli::context::{Context, Engines};
 use crate::cli::exit::{CliError, Exit, describe};
 use crate::cli::session::{Loaded, Make, needs_yes};
 use crate::journal;
-use crate::model::{Generation, Held, ImageName, Observed, ReleaseName, Role, Slot, TaskPhase};
+use crate::model::{Generation, Held, ImageName, Observed, ReleaseName, Role, TaskPhase};
 use crate::plan::{self, HazardKind, Options};
 use crate::profile::{Edits, Library};
 use crate::schema::Verdict;
@@ -347,13 +348,12 @@ impl Asked<'_> {
         if let Some((point, release)) = &self.point {
             points::name_point(&mut desired, TaskPhase::Backup, point, release);
         }
-        let worked = working(&observed);
+        let beside = Beside::before(&observed);
         let change = Change { loaded, engines: &engines, terms: self.terms };
         let planner = |observed: &Observed| context.plan(&desired, observed, &options);
         let (exit, document) = carry_out(context, &change, &desired, observed, &planner).await?;
         let after = context.observe(loaded, &engines).await?;
-        let works = working(&after);
-        let held = after.ledger.and_then(|ledger| ledger.held);
+        let held = after.ledger.as_ref().and_then(|ledger| ledger.held.clone());
         // A part of the cloud is not what a profile speaks of.
         let whole = held.as_ref().is_none_or(|held| !held.partial);
         if exit == Exit::Done && whole && context.keep(&self.edits)? {
@@ -365,33 +365,11 @@ impl Asked<'_> {
         if context.global.json {
             context.printer.data(&document);
         }
-        // A run waits for what it changes, and not for what it leaves as it is.
-        let ended: Vec<String> = worked
-            .difference(&works)
-            .filter(|slot| desired.containers.get(slot).is_some_and(|spec| !spec.is_task()))
-            .map(ToString::to_string)
-            .collect();
-        if exit == Exit::Done && !ended.is_empty() {
-            return Err(CliError::new(format!(
-                "the {} is done, but what it left as it is has ended meanwhile: {}",
-                options.purpose.as_str(),
-                ended.join(", ")
-            ))
-            .help("`mastic start` starts it again; an engine without `live-restore` stops containers when it ends (`mastic prechecks`)")
-            .into());
+        if exit == Exit::Done {
+            beside.must_work(&after, &desired, options.purpose.as_str())?;
         }
         Ok((exit, held))
     }
-}
-
-/// Returns the slots in which something works.
-fn working(observed: &Observed) -> BTreeSet<Slot> {
-    let containers = observed.hosts.values().flat_map(|host| &host.containers);
-    containers
-        .filter(|container| container.state.works())
-        .filter_map(|container| container.slot_labels.as_ref())
-        .map(|labels| Slot { host: labels.host.clone(), container: labels.container.clone() })
-        .collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod findings;
 mod generation;
 mod keeping;
+mod left;
 mod perform;
 mod progress;
 mod report;

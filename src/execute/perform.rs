@@ -227,6 +227,10 @@ impl<'a> Work<'a> {
                 note(format!("{}; it is kept stopped", error.message));
                 Ok(again(engine, || engine.stop(&id, Duration::from_secs(u64::from(*grace)))).await?)
             }
+            Action::EndLeft { container, cgroup } => {
+                let holder = again(engine, || engine.container(container.name())).await?;
+                self.end_left(engine, host, &holder, cgroup).await
+            }
             Action::RemoveContainer { container } => match self.id(host, container).await {
                 Ok(id) => Ok(again(engine, || engine.remove(&id, true)).await?),
                 // Only an id is missing: the container is gone, or was never made.
@@ -530,7 +534,7 @@ impl<'a> Work<'a> {
     }
 
     /// Returns the last lines of a container's log, ready to be appended to a message.
-    async fn tail(&self, engine: &dyn Engine, id: &ContainerId) -> String {
+    pub(super) async fn tail(&self, engine: &dyn Engine, id: &ContainerId) -> String {
         let text = self.log(engine, id, TAIL).await;
         if text.trim().is_empty() {
             return "; its log is empty".to_owned();

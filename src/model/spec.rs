@@ -337,6 +337,14 @@ pub struct SpecRecord {
     pub stop: StopSpec,
 }
 
+impl SpecRecord {
+    /// Returns the cgroup to which PID 1 moves, so that what it starts outlives the container.
+    pub fn left_cgroup(&self) -> Option<&str> {
+        let at = self.init.iter().position(|word| word == "--leave-cgroups")?;
+        self.init.get(at + 1).map(String::as_str)
+    }
+}
+
 impl ContainerSpec {
     /// Returns the record that is hashed and stored; `init_digest` is the digest of the PID-1 binary.
     ///

@@ -322,16 +322,27 @@ pub fn destroy(observed: &Observed, release: ReleaseName, volumes: &Volumes, opt
     let mut seen: BTreeSet<Slot> = BTreeSet::new();
     let mut gone: BTreeMap<HostName, Vec<StepId>> = BTreeMap::new();
     let mut hazards = BTreeSet::new();
-    for item in items(observed) {
-        let mut deps = Vec::new();
+    let all = items(observed);
+    let mut stops: BTreeMap<&str, StepId> = BTreeMap::new();
+    for item in &all {
         if item.is_live() {
             let grace = match volumes {
                 Volumes::All => item.grace().min(LAST_GRACE),
                 Volumes::Keep | Volumes::Named(_) => item.grace(),
             };
             let action = Action::StopContainer { container: item.target(), grace, freeze: false };
-            deps.push(draft.add(Some(&item), None, Vec::new(), action, Undo::Nothing));
+            let id = draft.add(Some(item), None, Vec::new(), action, Undo::Nothing);
+            stops.insert(&item.container.id.0, id);
         }
+    }
+    let ends = if *volumes == Volumes::All {
+        end_left(&all, &stops, &mut draft, &mut hazards)
+    } else {
+        BTreeMap::new()
+    };
+    for item in all {
+        let own = stops.get(item.container.id.0.as_str());
+        let deps = own.into_iter().chain(ends.get(item.container.id.0.as_str())).copied().collect();
         let remove = Action::RemoveContainer { container: item.target() };
         let id = draft.add(
             Some(&item),
@@ -400,6 +411,41 @@ pub fn destroy(observed: &Observed, release: ReleaseName, volumes: &Volumes, opt
         hazards,
         blockers,
     )
+}
+
+/// Plans to end what containers have left running in cgroups of their hosts, once they have stopped. Its disks go. Returns the steps by
+/// the containers that must be there until then.
+fn end_left(
+    all: &[Item<'_>],
+    stops: &BTreeMap<&str, StepId>,
+    draft: &mut Draft,
+    hazards: &mut BTreeSet<Hazard>,
+) -> BTreeMap<String, StepId> {
+    // What is kept for the way back names the same cgroup as what serves.
+    let mut holders: BTreeMap<(&HostName, String), Vec<&Item<'_>>> = BTreeMap::new();
+    for item in all {
+        if let Some(cgroup) = item.record().as_ref().and_then(SpecRecord::left_cgroup) {
+            holders.entry((item.host, cgroup.to_owned())).or_default().push(item);
+        }
+    }
+    let mut ends = BTreeMap::new();
+    for ((host, cgroup), items) in holders {
+        let Some(any) = items.first() else { continue };
+        hazards.insert(Hazard {
+            kind: HazardKind::DataLoss,
+            slot: None,
+            volume: None,
+            text: format!(
+                "what runs in cgroup {cgroup} of {host} ends: servers, with all that they have not written"
+            ),
+        });
+        let deps = items.iter().filter_map(|item| stops.get(item.container.id.0.as_str())).copied().collect();
+        let action = Action::EndLeft { container: any.target(), cgroup };
+        let undo = Undo::Impossible("a server that has ended does not begin by itself".to_owned());
+        let id = draft.add(None, Some(host), deps, action, undo);
+        ends.extend(items.iter().map(|item| (item.container.id.0.clone(), id)));
+    }
+    ends
 }
 
 fn role(container: &ObservedContainer) -> Option<LabelRole> {

@@ -179,6 +179,13 @@ pub enum Action {
         /// Seconds until it is killed, where it is stopped.
         grace: u32,
     },
+    /// Ends what a container has left running on its host, outside of its own cgroups: servers.
+    EndLeft {
+        /// By which it was left; it has stopped.
+        container: Target,
+        /// Where it is: the path of a cgroup, below each hierarchy.
+        cgroup: String,
+    },
     /// Removes a container, running or not.
     RemoveContainer {
         /// Which.
@@ -230,6 +237,7 @@ impl Action {
             Self::StopContainer { freeze: true, .. } => "freeze",
             Self::StopContainer { .. } => "stop",
             Self::StandBy { .. } => "stand by",
+            Self::EndLeft { .. } => "end what runs in",
             Self::RemoveContainer { .. } => "remove",
             Self::RemoveVolume { .. } => "remove volume",
             Self::Register { .. } => "register",
@@ -244,6 +252,7 @@ impl Action {
         match self {
             Self::CreateVolume { volume } | Self::RemoveVolume { volume } => volume,
             Self::CreateContainer { name, .. } => name,
+            Self::EndLeft { cgroup, .. } => cgroup,
             Self::UploadConfig { container, .. }
             | Self::StartContainer { container, .. }
             | Self::AwaitHealthy { container, .. }
@@ -269,6 +278,7 @@ impl Action {
             | Self::AwaitExit { container, .. }
             | Self::StopContainer { container, .. }
             | Self::StandBy { container, .. }
+            | Self::EndLeft { container, .. }
             | Self::RemoveContainer { container } => Some(container),
             Self::WriteGeneration { .. }
             | Self::CreateVolume { .. }

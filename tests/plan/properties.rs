@@ -64,6 +64,9 @@ fn container(index: usize, cell: &Cell, cells: &[Cell], variant: u8) -> C {
         c = c.standing_by();
     }
     c = c.set(["database", "api", "compute"][usize::from(cell.set)]).env("VARIANT", &variant.to_string());
+    if cell.volume && index == 0 {
+        c = c.leaving("mastic-aio-guests");
+    }
     if cell.volume {
         c = c.volume(&format!("data-{index}"));
     }
@@ -214,7 +217,7 @@ fn watched(plan: &Plan, what: &Desired, mut now: Observed, look: &mut dyn FnMut(
                 there.retain(|c| c.name != container.name());
                 assert_eq!(there.len() + 1, before, "{container} was not there");
             }
-            Action::RemoveVolume { volume } => panic!("volume {volume} went"),
+            Action::RemoveVolume { .. } | Action::EndLeft { .. } => panic!("{}", step.action),
             Action::UploadConfig { .. }
             | Action::OpenServer { .. }
             | Action::DrainServer { .. }

@@ -1,7 +1,7 @@
 //! The checker must find what is broken: good plans are damaged on purpose, one way each.
 
 use mastic::model::{ContainerState, ObservedVolume};
-use mastic::plan::{Action, Options, Plan, StepId, Volumes, destroy, reconcile, verify};
+use mastic::plan::{Action, HazardKind, Options, Plan, StepId, Volumes, destroy, reconcile, verify};
 
 use crate::deployment::{C, Seen, desired, nothing};
 
@@ -131,6 +131,34 @@ fn a_container_must_have_its_time_to_end_but_where_all_data_goes_with_it() {
     assert_eq!(grace(Volumes::Keep), own);
     assert_eq!(grace(Volumes::Named(["other".to_owned()].into())), own);
     assert_eq!(grace(Volumes::All), Some(5));
+}
+
+#[test]
+fn servers_must_end_where_their_disks_go_and_only_there() {
+    let older = C::service("libvirt").leaving("mastic-aio-guests").volume("nova_state");
+    let serves = older.clone().tag("2026.2");
+    let what = desired([serves.clone()]);
+    let found =
+        nothing(&what).with(&older, 1, ContainerState::Exited).with(&serves, 2, ContainerState::Running);
+    let plan = |volumes: Volumes| destroy(&found, what.release.clone(), &volumes, &Options::default());
+    let ends = |plan: &Plan| plan.steps.iter().filter(|s| matches!(s.action, Action::EndLeft { .. })).count();
+    for volumes in [Volumes::Keep, Volumes::Named(["nova_state".to_owned()].into())] {
+        assert_eq!(ends(&plan(volumes)), 0);
+    }
+
+    let mut plan = plan(Volumes::All);
+    verify(&plan, &what, &found).unwrap();
+    assert_eq!(ends(&plan), 1, "there is one cgroup, whoever names it");
+    let said = plan.hazards.iter().find(|hazard| hazard.text.contains("mastic-aio-guests")).unwrap();
+    assert_eq!(said.kind, HazardKind::DataLoss);
+    // A run that is killed before they have ended must find in the next one by what they were left.
+    let ends = plan.steps.iter().find(|s| matches!(s.action, Action::EndLeft { .. })).unwrap().id;
+    let removals = plan.steps.iter().filter(|s| matches!(s.action, Action::RemoveContainer { .. }));
+    assert!(removals.map(|s| s.deps.contains(&ends)).eq([true, true]));
+
+    unbind(&mut plan, |action| matches!(action, Action::RemoveContainer { .. }));
+    let rules = verify(&plan, &what, &found).unwrap_err();
+    assert!(rules.iter().any(|violation| violation.rule == "removed"), "{rules:?}");
 }
 
 #[test]

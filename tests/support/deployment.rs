@@ -125,6 +125,12 @@ impl C {
         self
     }
 
+    /// What its program starts lives on in this cgroup.
+    pub fn leaving(mut self, cgroup: &str) -> Self {
+        self.0.init_args = ["--leave-cgroups", cgroup].map(str::to_owned).into();
+        self
+    }
+
     pub fn volume(mut self, volume: &str) -> Self {
         self.0.mounts.push(MountSpec {
             source: MountSource::Volume(volume.parse().unwrap()),

@@ -131,7 +131,7 @@ impl Check<'_> {
     pub(super) fn irreversible(&mut self) {
         for (_, step) in self.steps() {
             let kind = match (&step.action, &step.undo) {
-                (Action::RemoveVolume { .. }, _) => HazardKind::DataLoss,
+                (Action::RemoveVolume { .. } | Action::EndLeft { .. }, _) => HazardKind::DataLoss,
                 // A container's config is gone with it, but a destroy is asked for by name.
                 (Action::RemoveContainer { .. }, Undo::Impossible(_))
                     if matches!(self.plan.purpose, Purpose::Destroy { .. }) =>
@@ -147,6 +147,9 @@ impl Check<'_> {
             let told = self.plan.hazards.iter().any(|hazard| {
                 hazard.kind == kind
                     && match kind {
+                        HazardKind::DataLoss if matches!(step.action, Action::EndLeft { .. }) => {
+                            hazard.volume.is_none() && hazard.text.contains(step.action.object())
+                        }
                         HazardKind::DataLoss if step.slot.is_none() => {
                             hazard.volume.as_deref() == Some(step.action.object())
                         }

@@ -242,6 +242,7 @@ impl<'a> Check<'a> {
                 | Action::DrainServer { .. }
                 | Action::StopContainer { .. }
                 | Action::StandBy { .. }
+                | Action::EndLeft { .. }
                 | Action::RemoveVolume { .. }
                 | Action::Register { .. }
                 | Action::Furnish { .. }

@@ -154,6 +154,10 @@ fn of_services() -> Vec<(&'static str, Vec<Edit>)> {
                 "capabilities: {NET_ADMN: \"\"}",
             )],
         ),
+        (
+            "service: what cannot live on",
+            vec![File(API, "    user: root\n", "    user: root\n    leaves: agents\n")],
+        ),
         ("service: a bad check", vec![File(API, "targets: [\"http://{{", "targets: [\"htp://{{")]),
         (
             "service: a secret outside of files",

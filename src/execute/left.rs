@@ -11,7 +11,9 @@ use crate::model::labels::{self, LabelRole};
 use crate::model::spec::{Limits, MountSource, MountSpec, Privileges, SpecRecord, StopSpec, TaskTrigger};
 use crate::model::{ContainerSpec, HostName, ObservedContainer, Role, Slot, TaskPhase};
 
-/// Its arguments: the cgroup.
+/// Where namespaces of networks are.
+const NAMESPACES: &str = "/run/netns";
+/// Its argument: the cgroup.
 const SCRIPT: &str = include_str!("end_left.sh");
 /// Twice the five seconds of the script's, and as much for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -66,11 +68,24 @@ impl Work<'_> {
     }
 }
 
-/// Returns what the container is made from. Nothing may be done in it but to end processes, of whichever user, and to remove their
-/// cgroups.
+/// Returns what the container is made from. It sees of the host what the holder saw: cgroups, and networks' namespaces, if any. Nothing
+/// may be done in it but to end processes, of whichever user, and to remove these.
 fn spec(host: &HostName, holder: &ObservedContainer, cgroup: &str) -> Option<ContainerSpec> {
     let record: SpecRecord = serde_json::from_str(&holder.slot_labels.as_ref()?.spec).ok()?;
     let name = "end-left";
+    let ways = ["/sys/fs/cgroup", NAMESPACES];
+    let mounts: Vec<MountSpec> = record
+        .mounts
+        .into_iter()
+        .filter(
+            |mount| matches!(&mount.source, MountSource::Bind { path, .. } if ways.contains(&path.as_str())),
+        )
+        .collect();
+    let mut capabilities: BTreeSet<String> = ["KILL".to_owned()].into();
+    if mounts.iter().any(|mount| mount.target == NAMESPACES) {
+        // To see in which one a process of another user is, and to take its mount away.
+        capabilities.extend(["SYS_PTRACE", "SYS_ADMIN"].map(str::to_owned));
+    }
     Some(ContainerSpec {
         slot: Slot { host: host.clone(), container: name.parse().ok()? },
         service: name.parse().ok()?,
@@ -78,19 +93,16 @@ fn spec(host: &HostName, holder: &ObservedContainer, cgroup: &str) -> Option<Con
         role: Role::Task { phase: TaskPhase::Check, trigger: TaskTrigger::Spec, deadline: 0 },
         image: record.image,
         init_args: Vec::new(),
+        leaves: None,
         command: ["sh", "-c", SCRIPT, "sh", cgroup].map(str::to_owned).into(),
         user: (0, 0),
         working_dir: "/".to_owned(),
         environment: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
         files: Vec::new(),
-        mounts: vec![MountSpec {
-            source: MountSource::Bind { path: "/sys/fs/cgroup".to_owned(), propagation: None },
-            target: "/sys/fs/cgroup".to_owned(),
-            read_only: false,
-        }],
-        host_network: false,
+        mounts,
+        host_network: true,
         privileges: Privileges {
-            capabilities: ["KILL".to_owned()].into(),
+            capabilities,
             host_pid: true,
             host_cgroups: true,
             security_opts: record.privileges.security_opts,

@@ -274,6 +274,8 @@ pub struct ContainerSpec {
     pub image: PinnedImage,
     /// Options of `mastic-init` before `--`, e.g. `--grace 10`, `--single-child`.
     pub init_args: Vec<String>,
+    /// Cgroup of the host, below each hierarchy, in which what it starts lives on after it.
+    pub leaves: Option<String>,
     /// The main process: argv after `--`.
     pub command: Vec<String>,
     /// `uid:gid` it runs as; `0:0` is root.
@@ -313,6 +315,10 @@ pub struct SpecRecord {
     pub image: PinnedImage,
     /// Digest of the PID-1 binary and its options.
     pub init: Vec<String>,
+    /// Cgroup in which what it starts lives on.
+    // Left out where there is none: a new field alone must not change the hash of every container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<String>,
     /// argv.
     pub command: Vec<String>,
     /// `uid:gid`.
@@ -337,14 +343,6 @@ pub struct SpecRecord {
     pub stop: StopSpec,
 }
 
-impl SpecRecord {
-    /// Returns the cgroup to which PID 1 moves, so that what it starts outlives the container.
-    pub fn left_cgroup(&self) -> Option<&str> {
-        let at = self.init.iter().position(|word| word == "--leave-cgroups")?;
-        self.init.get(at + 1).map(String::as_str)
-    }
-}
-
 impl ContainerSpec {
     /// Returns the record that is hashed and stored; `init_digest` is the digest of the PID-1 binary.
     ///
@@ -357,6 +355,7 @@ impl ContainerSpec {
             role,
             image,
             init_args,
+            leaves,
             command,
             user: (uid, gid),
             working_dir,
@@ -375,6 +374,7 @@ impl ContainerSpec {
             role: role.clone(),
             image: image.clone(),
             init: std::iter::once(init_digest.to_owned()).chain(init_args.iter().cloned()).collect(),
+            leaves: leaves.clone(),
             command: command.clone(),
             user: format!("{uid}:{gid}"),
             working_dir: working_dir.clone(),

@@ -13,6 +13,7 @@ pub fn diff(old: &SpecRecord, new: &SpecRecord) -> Vec<FieldDiff> {
         role,
         image,
         init,
+        leaves,
         command,
         user,
         working_dir,
@@ -34,6 +35,8 @@ pub fn diff(old: &SpecRecord, new: &SpecRecord) -> Vec<FieldDiff> {
         out.value("image name", &image.reference, &new.image.reference);
     }
     init_diff(&mut out, init, &new.init);
+    let cgroup = |leaves: &Option<String>| leaves.clone().unwrap_or_default();
+    out.value("cgroup of what lives on", &cgroup(leaves), &cgroup(&new.leaves));
     out.value("command", &command.join(" "), &new.command.join(" "));
     out.value("user", user, &new.user);
     out.value("working directory", working_dir, &new.working_dir);

@@ -413,8 +413,8 @@ pub fn destroy(observed: &Observed, release: ReleaseName, volumes: &Volumes, opt
     )
 }
 
-/// Plans to end what containers have left running in cgroups of their hosts, once they have stopped. Its disks go. Returns the steps by
-/// the containers that must be there until then.
+/// Plans to end what containers have left running in cgroups of their hosts (servers, whose disks go), once they have stopped. Returns
+/// the steps by the containers that must be there until then.
 fn end_left(
     all: &[Item<'_>],
     stops: &BTreeMap<&str, StepId>,
@@ -424,8 +424,8 @@ fn end_left(
     // What is kept for the way back names the same cgroup as what serves.
     let mut holders: BTreeMap<(&HostName, String), Vec<&Item<'_>>> = BTreeMap::new();
     for item in all {
-        if let Some(cgroup) = item.record().as_ref().and_then(SpecRecord::left_cgroup) {
-            holders.entry((item.host, cgroup.to_owned())).or_default().push(item);
+        if let Some(cgroup) = item.record().and_then(|record| record.leaves) {
+            holders.entry((item.host, cgroup)).or_default().push(item);
         }
     }
     let mut ends = BTreeMap::new();
@@ -435,13 +435,11 @@ fn end_left(
             kind: HazardKind::DataLoss,
             slot: None,
             volume: None,
-            text: format!(
-                "what runs in cgroup {cgroup} of {host} ends: servers, with all that they have not written"
-            ),
+            text: format!("what still runs in {cgroup}, a cgroup of {host}, ends"),
         });
         let deps = items.iter().filter_map(|item| stops.get(item.container.id.0.as_str())).copied().collect();
         let action = Action::EndLeft { container: any.target(), cgroup };
-        let undo = Undo::Impossible("a server that has ended does not begin by itself".to_owned());
+        let undo = Undo::Impossible("what has ended does not begin by itself".to_owned());
         let id = draft.add(None, Some(host), deps, action, undo);
         ends.extend(items.iter().map(|item| (item.container.id.0.clone(), id)));
     }

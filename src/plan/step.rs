@@ -179,7 +179,7 @@ pub enum Action {
         /// Seconds until it is killed, where it is stopped.
         grace: u32,
     },
-    /// Ends what a container has left running on its host, outside of its own cgroups: servers.
+    /// Ends what a container has left running on its host, outside of its own cgroups: servers, what serves networks.
     EndLeft {
         /// By which it was left; it has stopped.
         container: Target,

@@ -23,6 +23,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("ini", "An override, or a rendered file, that is not INI."),
     ("invalid", "A document that its type refuses though its schema allows it: please report it."),
     ("key-type", "A key that is a list or a mapping."),
+    ("leaves-nothing", "A container that says what lives on after it, and in which nothing can."),
     ("listed-twice", "A service or host that a set lists twice."),
     ("merge", "A merge key `<<` before something that is no mapping."),
     ("missing-image", "An image that is not built yet."),

@@ -38,6 +38,10 @@ pub struct Container {
     /// Options of `mastic-init` before `--`. Each is a template; secrets are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init: Vec<String>,
+    /// Cgroup of the host, below each hierarchy, in which what it starts lives on after it: processes, and what they have of
+    /// `/run/netns`. `destroy --volumes all` ends them. A template; secrets are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<String>,
     /// Working directory.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,

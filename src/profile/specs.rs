@@ -25,6 +25,7 @@ struct Common<'a> {
     group: &'static str,
     role: Role,
     init: &'a [String],
+    leaves: Option<&'a str>,
     command: &'a [String],
     user: &'a str,
     working_dir: &'a str,
@@ -70,6 +71,7 @@ pub(super) fn container(
             group: "containers",
             role: Role::Service { cutover: container.cutover },
             init: &container.init,
+            leaves: container.leaves.as_deref(),
             command: &container.command,
             user: &container.user,
             working_dir: &container.working_dir,
@@ -159,6 +161,7 @@ pub(super) fn task(room: &Room<'_>, task: &Task, out: &mut Vec<Diagnostic>) -> O
             group: "tasks",
             role: Role::Task { phase: task.phase, trigger: task.trigger, deadline: task.deadline },
             init: &task.init,
+            leaves: None,
             command: &task.command,
             user: task.user.as_deref().or(like.map(|(_, c)| c.user.as_str()))?,
             working_dir: task
@@ -211,6 +214,7 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
         .enumerate()
         .filter_map(|(index, argument)| text(argument, path(&[group, name, "init", &index.to_string()])))
         .collect();
+    let leaves = common.leaves.and_then(|cgroup| text(cgroup, path(&[group, name, "leaves"])));
     let command = common
         .command
         .iter()
@@ -252,6 +256,7 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
         role: common.role,
         image: image?,
         init_args,
+        leaves,
         command,
         user,
         working_dir: common.working_dir.to_owned(),

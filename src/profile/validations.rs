@@ -159,6 +159,7 @@ fn task(
         role: Role::Task { phase: TaskPhase::Validate, trigger: TaskTrigger::Spec, deadline: DEADLINE },
         image: inputs.images.get(&unit.image).cloned()?,
         init_args: Vec::new(),
+        leaves: None,
         command: vec!["python3".to_owned(), program, "check".to_owned(), manifest],
         user,
         working_dir: String::new(),

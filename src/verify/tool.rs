@@ -111,6 +111,7 @@ impl Place {
             role: Role::Task { phase: TaskPhase::Check, trigger: TaskTrigger::Spec, deadline: 0 },
             image: self.image.clone(),
             init_args: Vec::new(),
+            leaves: None,
             command,
             user: (USER, USER),
             working_dir: working_dir.to_owned(),

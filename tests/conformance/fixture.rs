@@ -130,6 +130,7 @@ impl Fixture {
             role: Role::Service { cutover: Cutover::Exclusive },
             image: self.image.clone(),
             init_args: vec![],
+            leaves: None,
             command: std::iter::once("/probe").chain(words.iter().copied()).map(str::to_owned).collect(),
             user: (1234, 5678),
             working_dir: String::new(),

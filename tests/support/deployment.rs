@@ -48,6 +48,7 @@ impl C {
                 id: image_id(&service, "2026.1"),
             },
             init_args: Vec::new(),
+            leaves: None,
             command: vec!["serve".to_owned()],
             user: (0, 0),
             working_dir: String::new(),
@@ -127,7 +128,7 @@ impl C {
 
     /// What its program starts lives on in this cgroup.
     pub fn leaving(mut self, cgroup: &str) -> Self {
-        self.0.init_args = ["--leave-cgroups", cgroup].map(str::to_owned).into();
+        self.0.leaves = Some(cgroup.to_owned());
         self
     }
 

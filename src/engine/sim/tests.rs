@@ -32,6 +32,7 @@ fn spec(engine: &SimEngine, name: &str, task: bool) -> ContainerSpec {
         },
         image: PinnedImage { reference: "mastic/x:1".to_owned(), id },
         init_args: vec![],
+        leaves: None,
         command: vec!["/x".to_owned()],
         user: (1, 1),
         working_dir: String::new(),

@@ -27,6 +27,18 @@ pub(in crate::profile) fn check(loaded: &Loaded, library: &Library, out: Out<'_>
         privileges(doc, &container.privileges, &sub("privileges"), out);
         check_targets(doc, container.check.as_ref().map(|c| c.targets.as_slice()), &sub("check"), out);
         environment(doc, &container.environment, &sub("environment"), out);
+        let leaves = container.privileges.host_pid.is_some()
+            && container.binds.iter().any(|bind| bind.path == "/sys/fs/cgroup");
+        if container.leaves.is_some() && !leaves {
+            out.push(
+                doc.wrong_key(
+                    "leaves-nothing",
+                    &[place[0], place[1], "leaves"],
+                    format!("nothing that `{name}` starts can live on after it"),
+                )
+                .help("it needs `privileges: {host_pid: ...}`, and `/sys/fs/cgroup` in `binds`"),
+            );
+        }
         if service.tasks.contains_key(name) {
             out.push(
                 doc.wrong_key(

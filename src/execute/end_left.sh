@@ -18,9 +18,17 @@ networks=$(networks "$1")
 echo "$(processes "$1" | wc -l) processes in $1"
 signal TERM "$1"
 emptied "$1" || { signal KILL "$1"; emptied "$1"; } || { echo "these do not end: $(processes "$1" | tr '\n' ' ')" >&2; exit 1; }
-for cgroup in /sys/fs/cgroup /sys/fs/cgroup/*; do
-    # With the parents that are left without any.
-    [ ! -d "$cgroup/$1" ] || (cd "$cgroup" && rmdir --parents --ignore-fail-on-non-empty "$1")
+# Who has ended is in it until its parent has taken note. One that stays does no harm: it is empty.
+for _ in $(seq 20); do
+    left=
+    for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
+        [ -d "$hierarchy/$1" ] || continue
+        # With the parents in which there is no other.
+        (cd "$hierarchy" && rmdir --parents --ignore-fail-on-non-empty "$1")
+        [ ! -d "$hierarchy/$1" ] || left=yes
+    done
+    [ -n "$left" ] || break
+    sleep 0.1
 done
 for namespace in /run/netns/*; do
     [ -e "$namespace" ] || continue

@@ -9,7 +9,7 @@ use crate::build::INIT_BINARY;
 use crate::engine::{CreateRequest, Engine, EngineErrorKind, archive};
 use crate::model::labels::{self, LabelRole};
 use crate::model::spec::{Limits, MountSource, MountSpec, Privileges, SpecRecord, StopSpec, TaskTrigger};
-use crate::model::{ContainerSpec, HostName, ObservedContainer, Role, Slot, TaskPhase};
+use crate::model::{ContainerSpec, DeploymentName, HostName, ObservedContainer, Role, Slot, TaskPhase};
 
 /// Where namespaces of networks are.
 const NAMESPACES: &str = "/run/netns";
@@ -28,7 +28,7 @@ impl Work<'_> {
         cgroup: &str,
     ) -> Result<(), StepError> {
         let deployment = &self.plan.deployment;
-        let name = format!("{deployment}.end-left");
+        let name = name(deployment, cgroup);
         match engine.container(&name).await {
             // A run that was killed has left it.
             Ok(there) => again(engine, || engine.remove(&there.id, true)).await?,
@@ -68,6 +68,11 @@ impl Work<'_> {
     }
 }
 
+/// Returns what the container is called: there may be others at the same time, for other cgroups.
+fn name(deployment: &DeploymentName, cgroup: &str) -> String {
+    format!("{deployment}.end-{}", cgroup.replace('/', "_"))
+}
+
 /// Returns what the container is made from. It sees of the host what the holder saw: cgroups, and networks' namespaces, if any. Nothing
 /// may be done in it but to end processes, of whichever user, and to remove these.
 fn spec(host: &HostName, holder: &ObservedContainer, cgroup: &str) -> Option<ContainerSpec> {
@@ -81,7 +86,8 @@ fn spec(host: &HostName, holder: &ObservedContainer, cgroup: &str) -> Option<Con
             |mount| matches!(&mount.source, MountSource::Bind { path, .. } if ways.contains(&path.as_str())),
         )
         .collect();
-    let mut capabilities: BTreeSet<String> = ["KILL".to_owned()].into();
+    // Processes are of any user; nobody may write the root of a hierarchy, from which a cgroup is removed.
+    let mut capabilities: BTreeSet<String> = ["KILL", "DAC_OVERRIDE"].map(str::to_owned).into();
     if mounts.iter().any(|mount| mount.target == NAMESPACES) {
         // To see in which one a process of another user is, and to take its mount away.
         capabilities.extend(["SYS_PTRACE", "SYS_ADMIN"].map(str::to_owned));
@@ -113,4 +119,16 @@ fn spec(host: &HostName, holder: &ObservedContainer, cgroup: &str) -> Option<Con
         stop: StopSpec { signal: "SIGTERM".to_owned(), grace: 1 },
         after: BTreeSet::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_one_cgroup_must_not_be_taken_for_what_ends_another() {
+        let deployment = "aio".parse().unwrap();
+        assert_eq!(name(&deployment, "mastic-aio-guests"), "aio.end-mastic-aio-guests");
+        assert_eq!(name(&deployment, "mastic/aio/networks"), "aio.end-mastic_aio_networks");
+    }
 }

@@ -156,7 +156,18 @@ fn of_services() -> Vec<(&'static str, Vec<Edit>)> {
         ),
         (
             "service: what cannot live on",
-            vec![File(API, "    user: root\n", "    user: root\n    leaves: agents\n")],
+            vec![File(API, "    user: root\n", "    user: root\n    leaves: mastic/agents\n")],
+        ),
+        (
+            "service: what is nobody's to end",
+            vec![
+                File(API, "    user: root\n", "    user: root\n    leaves: user.slice\n"),
+                File(
+                    API,
+                    "{path: /dev, reason: it makes devices}",
+                    "{path: /dev, reason: it makes devices}, {path: /sys/fs/cgroup, reason: it leaves its own}",
+                ),
+            ],
         ),
         ("service: a bad check", vec![File(API, "targets: [\"http://{{", "targets: [\"htp://{{")]),
         (

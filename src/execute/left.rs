@@ -8,7 +8,9 @@ use super::perform::{Work, again, fail};
 use crate::build::INIT_BINARY;
 use crate::engine::{CreateRequest, Engine, EngineErrorKind, archive};
 use crate::model::labels::{self, LabelRole};
-use crate::model::spec::{Limits, MountSource, MountSpec, Privileges, SpecRecord, StopSpec, TaskTrigger};
+use crate::model::spec::{
+    Limits, MountSource, MountSpec, Privileges, SpecRecord, StopSpec, TaskTrigger, is_own_cgroup,
+};
 use crate::model::{ContainerSpec, DeploymentName, HostName, ObservedContainer, Role, Slot, TaskPhase};
 
 /// Where namespaces of networks are.
@@ -27,6 +29,9 @@ impl Work<'_> {
         holder: &ObservedContainer,
         cgroup: &str,
     ) -> Result<(), StepError> {
+        if !is_own_cgroup(cgroup) {
+            return Err(fail(format!("{cgroup} is no cgroup of Mastic's: nothing in it is touched")));
+        }
         let deployment = &self.plan.deployment;
         let name = name(deployment, cgroup);
         match engine.container(&name).await {

@@ -343,6 +343,12 @@ pub struct SpecRecord {
     pub stop: StopSpec,
 }
 
+/// Returns whether a cgroup of the host may be ended with all that is in it: one of Mastic's, below the root. Anything else would
+/// end somebody else's processes, or all of the host's.
+pub fn is_own_cgroup(cgroup: &str) -> bool {
+    cgroup.starts_with("mastic") && cgroup.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 impl ContainerSpec {
     /// Returns the record that is hashed and stored; `init_digest` is the digest of the PID-1 binary.
     ///

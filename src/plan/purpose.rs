@@ -9,7 +9,7 @@ use super::hazard::{Blocker, Hazard, HazardKind};
 use super::options::{Options, Volumes};
 use super::step::{Action, Step, StepId, Target, Undo};
 use crate::model::labels::{self, LabelRole};
-use crate::model::spec::SpecRecord;
+use crate::model::spec::{SpecRecord, is_own_cgroup};
 use crate::model::{
     ContainerState, Desired, HostName, Labels, Observed, ObservedContainer, ReleaseName, Slot,
 };
@@ -424,7 +424,8 @@ fn end_left(
     // What is kept for the way back names the same cgroup as what serves.
     let mut holders: BTreeMap<(&HostName, String), Vec<&Item<'_>>> = BTreeMap::new();
     for item in all {
-        if let Some(cgroup) = item.record().and_then(|record| record.leaves) {
+        // A label is what somebody may have written.
+        if let Some(cgroup) = item.record().and_then(|record| record.leaves).filter(|c| is_own_cgroup(c)) {
             holders.entry((item.host, cgroup)).or_default().push(item);
         }
     }

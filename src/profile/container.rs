@@ -39,7 +39,7 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init: Vec<String>,
     /// Cgroup of the host, below each hierarchy, in which what it starts lives on after it: processes, and what they have of
-    /// `/run/netns`. `destroy --volumes all` ends them. A template; secrets are refused.
+    /// `/run/netns`. `destroy --volumes all` ends them. It begins with `mastic`. A template; secrets are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaves: Option<String>,
     /// Working directory.

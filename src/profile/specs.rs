@@ -12,7 +12,7 @@ use super::diagnostic::Diagnostic;
 use super::files::{self, Room};
 use super::service::ProxyMode;
 use super::{BACKEND_PATH, CA_PATH, backend_secret};
-use crate::model::spec::{Limits, MountSource, MountSpec, Privileges, StopSpec};
+use crate::model::spec::{Limits, MountSource, MountSpec, Privileges, StopSpec, is_own_cgroup};
 use crate::model::{CheckSpec, ContainerSpec, Role, SecretName, Slot};
 use crate::template;
 
@@ -207,6 +207,7 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
         );
     }
     let user = numeric(&room.loaded.service, common.user)?;
+    let leaves = common.leaves.and_then(|cgroup| left_cgroup(room, cgroup, &[group, name, "leaves"], out));
     let mut text = |value: &str, place: Vec<String>| string(room, value, &place, out);
     let init_args = common
         .init
@@ -214,7 +215,6 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
         .enumerate()
         .filter_map(|(index, argument)| text(argument, path(&[group, name, "init", &index.to_string()])))
         .collect();
-    let leaves = common.leaves.and_then(|cgroup| text(cgroup, path(&[group, name, "leaves"])));
     let command = common
         .command
         .iter()
@@ -284,6 +284,20 @@ fn build(room: &Room<'_>, common: Common<'_>, out: &mut Vec<Diagnostic>) -> Opti
         stop: common.stop,
         after: std::collections::BTreeSet::new(),
     })
+}
+
+/// Renders a cgroup that may be ended.
+fn left_cgroup(room: &Room<'_>, text: &str, place: &[&str], out: &mut Vec<Diagnostic>) -> Option<String> {
+    let cgroup = string(room, text, &path(place), out)?;
+    if !is_own_cgroup(&cgroup) {
+        let doc = &room.loaded.doc;
+        out.push(
+            doc.wrong_value("bad-format", place, format!("`{cgroup}` is not a cgroup of Mastic's")).help(
+                "all that is in it is ended: `mastic-...` or `mastic/...`, without `.`, `..` or empty parts",
+            ),
+        );
+    }
+    Some(cgroup)
 }
 
 /// Renders a string of service.yaml. Secrets are refused: it ends up where others can read it.

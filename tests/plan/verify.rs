@@ -162,6 +162,18 @@ fn servers_must_end_where_their_disks_go_and_only_there() {
 }
 
 #[test]
+fn nobody_elses_processes_may_be_ended() {
+    for cgroup in ["", "/", ".", "..", "mastic/..", "mastic//x", "user.slice", "/mastic-aio-guests"] {
+        let old = C::service("libvirt").leaving(cgroup);
+        let what = desired([old.clone()]);
+        let found = nothing(&what).with(&old, 1, ContainerState::Running);
+        let plan = destroy(&found, what.release.clone(), &Volumes::All, &Options::default());
+        let ends = plan.steps.iter().any(|step| matches!(step.action, Action::EndLeft { .. }));
+        assert!(!ends, "`{cgroup}`");
+    }
+}
+
+#[test]
 fn a_container_of_somebody_else_must_be_found() {
     let what = desired([C::service("keystone-api")]);
     let old = C::service("keystone-api").tag("2025.2");

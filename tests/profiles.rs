@@ -542,3 +542,20 @@ fn a_service_must_be_few_lines() {
     eprintln!("median of {} services: {median}", table.len());
     assert!(median <= 150, "{table:?}");
 }
+
+/// What ends the processes that live on after a container is a container, too, if only for a second.
+#[test]
+fn what_ends_what_lives_on_must_be_among_the_privileges() {
+    let (profile, ..) = shipped("all-in-one");
+    let listed = profile.privileges();
+    let has = |container: &str, privilege: &str| {
+        listed.iter().any(|p| p.container.as_str() == container && p.privilege == privilege)
+    };
+    for (container, namespaces) in
+        [("libvirt", false), ("neutron-dhcp-agent", true), ("neutron-l3-agent", true)]
+    {
+        assert!(has(container, "at its end: capability KILL"), "{container}");
+        assert_eq!(has(container, "at its end: capability SYS_ADMIN"), namespaces, "{container}");
+    }
+    assert!(!has("nova-compute", "at its end: capability KILL"));
+}

@@ -9,12 +9,11 @@ use crate::build::INIT_BINARY;
 use crate::engine::{CreateRequest, Engine, EngineErrorKind, archive};
 use crate::model::labels::{self, LabelRole};
 use crate::model::spec::{
-    Limits, MountSource, MountSpec, Privileges, SpecRecord, StopSpec, TaskTrigger, is_own_cgroup,
+    Limits, MountSource, MountSpec, NAMESPACES, Privileges, SpecRecord, StopSpec, TaskTrigger,
+    ending_capabilities, is_own_cgroup,
 };
 use crate::model::{ContainerSpec, DeploymentName, HostName, ObservedContainer, Role, Slot, TaskPhase};
 
-/// Where namespaces of networks are.
-const NAMESPACES: &str = "/run/netns";
 /// Its argument: the cgroup.
 const SCRIPT: &str = include_str!("end_left.sh");
 /// Twice the five seconds of the script's, and as much for a busy machine.
@@ -91,12 +90,8 @@ fn spec(host: &HostName, holder: &ObservedContainer, cgroup: &str) -> Option<Con
             |mount| matches!(&mount.source, MountSource::Bind { path, .. } if ways.contains(&path.as_str())),
         )
         .collect();
-    // Processes are of any user; nobody may write the root of a hierarchy, from which a cgroup is removed.
-    let mut capabilities: BTreeSet<String> = ["KILL", "DAC_OVERRIDE"].map(str::to_owned).into();
-    if mounts.iter().any(|mount| mount.target == NAMESPACES) {
-        // To see in which one a process of another user is, and to take its mount away.
-        capabilities.extend(["SYS_PTRACE", "SYS_ADMIN"].map(str::to_owned));
-    }
+    let namespaces = mounts.iter().any(|mount| mount.target == NAMESPACES);
+    let capabilities = ending_capabilities(namespaces).into_iter().map(|(name, _)| name.to_owned()).collect();
     Some(ContainerSpec {
         slot: Slot { host: host.clone(), container: name.parse().ok()? },
         service: name.parse().ok()?,

@@ -343,6 +343,22 @@ pub struct SpecRecord {
     pub stop: StopSpec,
 }
 
+/// Where the host's namespaces of networks are.
+pub const NAMESPACES: &str = "/run/netns";
+
+/// Returns the capabilities, with their reasons, of what ends the processes of a cgroup; and where `namespaces` are theirs, these, too.
+pub fn ending_capabilities(namespaces: bool) -> Vec<(&'static str, &'static str)> {
+    let mut all = vec![
+        ("KILL", "To end processes of any user"),
+        ("DAC_OVERRIDE", "Nobody may write the root of a hierarchy, from which a cgroup is removed"),
+    ];
+    if namespaces {
+        all.push(("SYS_PTRACE", "To see in which network a process of another user is"));
+        all.push(("SYS_ADMIN", "To take that network's mount away"));
+    }
+    all
+}
+
 /// Returns whether a cgroup of the host may be ended with all that is in it: one of Mastic's, below the root. Anything else would
 /// end somebody else's processes, or all of the host's.
 pub fn is_own_cgroup(cgroup: &str) -> bool {

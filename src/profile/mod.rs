@@ -41,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::model::spec::{NAMESPACES, ending_capabilities};
 use crate::model::{
     ContainerName, HostName, ImageId, ImageName, PinnedImage, Secret, SecretKind, SecretName, ServiceName,
     SetName,
@@ -298,6 +299,17 @@ impl Profile {
             }
             for bind in binds {
                 add(format!("host path {}", bind.path), &bind.reason);
+            }
+            // Of the container that is made for it, once.
+            if containers.get(name).is_some_and(|container| container.leaves.is_some()) {
+                add(
+                    "at its end: root, host PID namespace".to_owned(),
+                    "`destroy --volumes all` ends what lives on after it",
+                );
+                let namespaces = binds.iter().any(|bind| bind.path == NAMESPACES);
+                for (what, why) in ending_capabilities(namespaces) {
+                    add(format!("at its end: capability {what}"), why);
+                }
             }
         }
         list
